@@ -1,0 +1,1 @@
+"""How programs run: engine, scheduler, KV cache, grammar engine, sampling, models, tokenizers."""

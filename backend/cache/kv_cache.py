@@ -1,0 +1,145 @@
+"""The KV memory of every sequence: which slots it may read, which it owns, and who shares them.
+
+Slot bookkeeping only; the tensors are `sestina.backend.batch.KVPool`, with the same slot numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sestina.backend.cache.page_pool import PagePool
+from sestina.backend.cache.page_table import PageTable
+from sestina.backend.cache.radix_tree import Lease, RadixTree
+from sestina.lang.errors import InternalError
+
+
+@dataclass(slots=True, eq=False)
+class KVHandle:
+    """One sequence's place in the KV memory.
+
+    interval of tokens          their slots
+    [0, tree_len)               owned by the radix tree, kept from eviction by `lease`
+    [tree_len, computed_len)    owned by this sequence ("held"), seen by no one else
+    """
+
+    namespace: str
+    row: int
+    lease: Lease | None
+    tree_len: int
+    computed_len: int
+
+    @property
+    def num_held(self) -> int:
+        return self.computed_len - self.tree_len
+
+
+class KVCache:
+    """Pages, page table and radix tree as one: free + cached + held == total, always."""
+
+    def __init__(self, *, num_slots: int, num_rows: int, max_len: int) -> None:
+        self.pool = PagePool(num_slots)
+        self.table = PageTable(num_rows, max_len)
+        self.tree = RadixTree(self.pool)
+        self.num_evicted = 0
+
+    @property
+    def num_available(self) -> int:
+        """Slots that are free or could be freed by evicting."""
+        return self.pool.num_free + self.tree.num_evictable
+
+    def cached_len(self, tokens: NDArray[np.int32], namespace: str, limit: int) -> int:
+        """How many leading tokens (at most `limit`) the tree holds."""
+        return self.tree.match(tokens, namespace, limit).length
+
+    def attach(self, tokens: NDArray[np.int32], namespace: str, limit: int) -> KVHandle | None:
+        """Start a sequence on the longest cached prefix of at most `limit` tokens, locking it.
+
+        None when every row of the page table is taken.
+        """
+        row = self.table.take_row()
+        if row is None:
+            return None
+        match = self.tree.match(tokens, namespace, limit)
+        lease = self.tree.lock(match.node)
+        self.table.write(row, 0, match.slots)
+        return KVHandle(namespace, row, lease, match.length, match.length)
+
+    def extend(self, handle: KVHandle, num_tokens: int) -> NDArray[np.int32] | None:
+        """Take slots for the next tokens, evicting if need be; None when there are not enough.
+
+        The caller computes the tokens before anything else reads the handle.
+        """
+        short = num_tokens - self.pool.num_free
+        if short > 0:
+            if self.tree.num_evictable < short:
+                return None
+            self.num_evicted += self.tree.evict(short)
+        slots = self.pool.allocate(num_tokens)
+        if slots is None:
+            raise InternalError(f"evicting left fewer than {num_tokens} free slots")
+        self.table.write(handle.row, handle.computed_len, slots)
+        handle.computed_len += num_tokens
+        return slots
+
+    def publish(self, handle: KVHandle, tokens: NDArray[np.int32]) -> None:
+        """Hand what the sequence computed to the tree, so that others can share it.
+
+        `tokens` are the sequence's tokens (at least the computed ones). Only computed tokens are
+        ever published. Where the tree already has them, the sequence goes on with the tree's slots.
+        """
+        end = handle.computed_len
+        if end == handle.tree_len:
+            return
+        slots = self.table.read(handle.row, 0, end)
+        inserted = self.tree.insert(tokens[:end], slots, handle.tree_len, handle.namespace)
+        self.table.write(handle.row, handle.tree_len, inserted.slots[handle.tree_len :])
+        lease = self.tree.lock(inserted.node)
+        if handle.lease is not None:
+            handle.lease.release()
+        handle.lease = lease
+        handle.tree_len = end
+
+    def truncate(self, handle: KVHandle, tokens: NDArray[np.int32], length: int) -> None:
+        """Forget the keys and values of every token from `length` on."""
+        if length >= handle.computed_len:
+            return
+        if length < handle.tree_len:
+            self.publish(handle, tokens)
+            match = self.tree.match(tokens, handle.namespace, length)
+            lease = self.tree.lock(match.node)
+            if handle.lease is not None:
+                handle.lease.release()
+            handle.lease, handle.tree_len, handle.computed_len = lease, match.length, match.length
+            return
+        self.pool.free(self.table.read(handle.row, length, handle.computed_len))
+        handle.computed_len = length
+
+    def detach(self, handle: KVHandle, tokens: NDArray[np.int32]) -> None:
+        """End the sequence: what it computed stays in the tree, evictable."""
+        self.publish(handle, tokens)
+        if handle.lease is not None:
+            handle.lease.release()
+            handle.lease = None
+        self.table.release_row(handle.row)
+        handle.tree_len = handle.computed_len = 0
+
+    def abandon(self, handle: KVHandle) -> None:
+        """End the sequence without publishing what it holds (its contents are not trusted)."""
+        self.pool.free(self.table.read(handle.row, handle.tree_len, handle.computed_len))
+        handle.computed_len = handle.tree_len
+        self.detach(handle, np.empty(0, np.int32))
+
+    def check(self, handles: Iterable[KVHandle]) -> None:
+        """Raise InternalError unless the books balance; `handles` are all attached ones."""
+        self.pool.check()
+        self.tree.check()
+        held = sum(handle.num_held for handle in handles)
+        free, cached, total = self.pool.num_free, self.tree.num_cached, self.pool.num_slots
+        if free + cached + held != total:
+            raise InternalError(
+                f"KV accounting: {free} free + {cached} cached + {held} held != {total} slots"
+            )

@@ -1,0 +1,64 @@
+"""What every running program shares: model, tokenizer, scheduler, grammar compiler, totals."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from sestina.backend.branch import Prepared
+from sestina.backend.grammar import GrammarCompiler, compile_automaton
+from sestina.backend.sampling.penalties import check_ids
+from sestina.backend.scheduler.scheduler import Scheduler
+from sestina.backend.scheduler.sequence import Counters
+from sestina.backend.tokenizer.base import Tokenizer
+from sestina.backend.tokenizer.template import chat_renderer
+from sestina.lang import ir
+from sestina.lang.chat_template import ChatTurns
+from sestina.lang.constraint import Regex
+from sestina.lang.errors import ChatTemplateError, EngineClosed
+from sestina.lang.params import SamplingParams
+
+
+class Core:
+    """The parts, wired once; programs borrow them."""
+
+    def __init__(self, tokenizer: Tokenizer, scheduler: Scheduler) -> None:
+        self.tokenizer = tokenizer
+        self.scheduler = scheduler
+        self.compiler = GrammarCompiler(tokenizer)
+        self.totals = Counters()
+        has_template = tokenizer.chat_template is not None
+        self._turns = ChatTurns(chat_renderer(tokenizer)) if has_template else None
+        # One worker: compiling must not take the second core from the model.
+        self._compiling = ThreadPoolExecutor(1, thread_name_prefix="sestina-compile")
+
+    @property
+    def turns(self) -> ChatTurns:
+        """The model's chat template, turn by turn; ChatTemplateError if it has none."""
+        if self._turns is None:
+            raise ChatTemplateError(
+                "this model has no chat template: write the text of the turns yourself, "
+                "or load an instruction-tuned model"
+            )
+        return self._turns
+
+    def prepare(self, op: ir.Gen, defaults: SamplingParams) -> Future[Prepared] | None:
+        """Start compiling what a gen needs, off the scheduler's thread; None if nothing."""
+        patterns = defaults.merge(op.params).stop_regex or ()
+        if op.constraint is None and not patterns:
+            return None
+        try:
+            return self._compiling.submit(self._compile, op, patterns)
+        except RuntimeError as error:  # the pool was shut down
+            raise EngineClosed("the engine is closed") from error
+
+    def _compile(self, op: ir.Gen, patterns: tuple[str, ...]) -> Prepared:
+        grammar = None if op.constraint is None else self.compiler.compile(op.constraint)
+        stops = tuple(compile_automaton(Regex(p).to_grammar()) for p in patterns)
+        return Prepared(grammar, stops)
+
+    def check_params(self, params: SamplingParams) -> None:
+        """InvalidParams for ids outside the vocabulary."""
+        check_ids(params, self.scheduler.model.config.vocab_size)
+
+    def close(self) -> None:
+        self._compiling.shutdown(wait=True, cancel_futures=True)

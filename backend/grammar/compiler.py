@@ -1,0 +1,102 @@
+"""Constraints to compiled grammars, cached per vocabulary."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from concurrent.futures import Future
+from typing import TYPE_CHECKING
+
+from sestina.backend.grammar.automaton import compile_automaton
+from sestina.backend.grammar.build import Alphabet
+from sestina.backend.grammar.limits import Limits
+from sestina.backend.grammar.matcher import CompiledGrammar
+from sestina.backend.grammar.token_trie import TokenTrie
+from sestina.backend.tokenizer.base import Tokenizer
+from sestina.lang import grammar_ir as ir
+
+if TYPE_CHECKING:
+    from sestina.lang.constraint import Constraint
+
+
+def compile_grammar(
+    grammar: ir.Grammar,
+    tokenizer: Tokenizer,
+    *,
+    trie: TokenTrie | None = None,
+    limits: Limits | None = None,
+) -> CompiledGrammar:
+    """A grammar over a tokenizer's vocabulary.
+
+    trie: the tokenizer's, if it was built before (it is what takes time with a large vocabulary).
+    Raises a ConstraintError: see `compile_automaton`; besides, InvalidConstraint for a control
+    token that the vocabulary lacks, UnsupportedConstraint for one that ends the text.
+    """
+    if trie is None:
+        trie = TokenTrie.from_tokenizer(tokenizer)
+    elif trie.fingerprint != tokenizer.fingerprint:
+        raise ValueError("the token trie is of another tokenizer")
+    alphabet = Alphabet(trie.byte_mask, tokenizer.control_ids, trie.eos_ids)
+    return CompiledGrammar(compile_automaton(grammar, limits, alphabet), trie, tokenizer)
+
+
+class GrammarCompiler:
+    """Compiles constraints for one tokenizer and keeps the results. Thread-safe.
+
+    max_grammars: compiled grammars kept, the least recently used going first. Threads that ask for
+    the same constraint at once share one compilation, and its error if it fails.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, limits: Limits | None = None, *, max_grammars: int = 256
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.limits = limits or Limits()
+        self.trie = TokenTrie.from_tokenizer(tokenizer)
+        self.max_grammars = max_grammars
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[Constraint, Future[CompiledGrammar]] = OrderedDict()
+
+    def compile(self, constraint: Constraint) -> CompiledGrammar:
+        """The compiled grammar of a constraint. Blocks while it is being compiled."""
+        with self._lock:
+            future = self._kept.get(constraint)
+            mine = future is None
+            if future is None:
+                future = self._kept[constraint] = Future()
+            self._kept.move_to_end(constraint)
+        if mine:
+            self._run(constraint, future)
+        return future.result()
+
+    def _run(self, constraint: Constraint, future: Future[CompiledGrammar]) -> None:
+        try:
+            grammar = constraint.to_grammar()
+            future.set_result(
+                compile_grammar(grammar, self.tokenizer, trie=self.trie, limits=self.limits)
+            )
+        except BaseException as error:
+            with self._lock:
+                if self._kept.get(constraint) is future:
+                    del self._kept[constraint]
+            future.set_exception(error)
+        with self._lock:
+            done = [each for each, made in self._kept.items() if made.done()]
+            for each in done[: max(0, len(self._kept) - self.max_grammars)]:
+                del self._kept[each]
+
+
+def compile_constraint(
+    constraint: Constraint, tokenizer: Tokenizer | GrammarCompiler, *, limits: Limits | None = None
+) -> CompiledGrammar:
+    """A constraint over a tokenizer's vocabulary.
+
+    With a tokenizer, its vocabulary is read each time; pass a GrammarCompiler to read it once and
+    to keep what was compiled (its own limits hold then, so `limits` must be left out).
+    """
+    if isinstance(tokenizer, GrammarCompiler):
+        if limits is not None:
+            raise ValueError("limits are the GrammarCompiler's own")
+        return tokenizer.compile(constraint)
+    grammar = constraint.to_grammar()
+    return compile_grammar(grammar, tokenizer, limits=limits)

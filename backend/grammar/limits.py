@@ -1,0 +1,46 @@
+"""How much one constraint may cost; passing a bound is an error of that constraint alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from sestina.lang.errors import ConstraintLimitExceeded, InvalidParams
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on compiling and walking one grammar. All are counts but the ones in bytes.
+
+    max_nodes: distinct nodes of the grammar's IR.
+    max_nesting: height of the IR's tallest tree.
+    max_expressions: expressions made by derivatives, about 400 bytes each.
+    max_states: states of the automaton; a state's row costs 4 bytes per byte class (1 KiB at most).
+    max_liveness_steps: derivatives taken by one search for a text that `And` and `Not` leave over.
+    max_mask_cache_bytes: cached masks; the least recently used go first, so this one never raises.
+    max_forced_bytes: bytes looked ahead for one forced run; longer runs come in several parts.
+
+    >>> Limits(max_states=0)
+    Traceback (most recent call last):
+    ...
+    sestina.lang.errors.InvalidParams: max_states must be at least 1, not 0
+    """
+
+    max_nodes: int = 200_000
+    max_nesting: int = 1_000
+    max_expressions: int = 500_000
+    max_states: int = 100_000
+    max_liveness_steps: int = 100_000
+    max_mask_cache_bytes: int = 64 << 20
+    max_forced_bytes: int = 1024
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            if getattr(self, each.name) < 1:
+                got = getattr(self, each.name)
+                raise InvalidParams(f"{each.name} must be at least 1, not {got}")
+
+    def exceeded(self, name: str) -> ConstraintLimitExceeded:
+        """The error for passing the bound `name`; the caller raises it."""
+        return ConstraintLimitExceeded(
+            f"the constraint passed the limit {name}={getattr(self, name)}", keyword=name
+        )

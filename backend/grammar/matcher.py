@@ -1,0 +1,171 @@
+"""A compiled grammar, shared, and the matcher that each branch walks it with."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sestina.backend.grammar.automaton import DEAD, Automaton
+from sestina.backend.grammar.forced import forced_tokens
+from sestina.backend.grammar.mask_cache import MaskCache
+from sestina.backend.grammar.token_trie import TokenTrie
+from sestina.backend.tokenizer.base import Tokenizer
+
+
+class CompiledGrammar:
+    """One grammar over one vocabulary. Thread-safe; states, masks and forced runs are shared.
+
+    A ConstraintLimitExceeded raised while walking concerns the matcher that asked: states that
+    exist stay usable by all others.
+    """
+
+    def __init__(self, automaton: Automaton, trie: TokenTrie, tokenizer: Tokenizer) -> None:
+        self.automaton = automaton
+        self.trie = trie
+        self.tokenizer = tokenizer
+        self._masks = MaskCache(automaton, trie, automaton.limits.max_mask_cache_bytes)
+        self._forced: dict[int, tuple[int, ...]] = {}
+        self._special_index = {token: k for k, token in enumerate(automaton.special_ids)}
+
+    def matcher(self) -> Matcher:
+        """A fresh matcher at the start of the text."""
+        return Matcher(self)
+
+    @property
+    def num_states(self) -> int:
+        return self.automaton.num_states
+
+    def memory_bytes(self) -> int:
+        """About what automaton and cached masks occupy; the vocabulary's trie is not counted."""
+        return self.automaton.memory_bytes() + self._masks.memory_bytes
+
+    def fill_mask(self, state: int, row: NDArray[np.int32]) -> None:
+        """Write the mask of a state over `row`; see `Matcher.fill_mask`."""
+        with self.automaton.lock:
+            mask = self._masks.mask(state)
+        if len(row) < len(mask):
+            raise ValueError(f"a mask row needs {len(mask)} words, not {len(row)}")
+        row[: len(mask)] = mask
+        row[len(mask) :] = 0
+
+    def step(self, state: int, token_id: int) -> int:
+        """The state after a token that is not one of eos_ids, DEAD if it is not allowed."""
+        special = self._special_index.get(token_id)
+        if special is not None:
+            return self.automaton.step_special(state, special)
+        data = self.trie.token_bytes[token_id] if 0 <= token_id < self.trie.vocab_size else b""
+        return self.automaton.advance(state, data) if data else DEAD
+
+    def forced_tokens(self, state: int) -> tuple[int, ...]:
+        """See `Matcher.forced_tokens`; cached by state."""
+        found = self._forced.get(state)
+        if found is None:
+            with self.automaton.lock:
+                found = forced_tokens(self.automaton, self.trie, self.tokenizer, state)
+            self._forced[state] = found
+        return found
+
+
+class _Place(NamedTuple):
+    """Where a matcher stands, and the place before it."""
+
+    state: int
+    terminated: bool
+    before: _Place | None
+    depth: int
+
+
+class Matcher:
+    """One branch's place in a grammar. Not thread-safe; forks are independent.
+
+    A ConstraintError from any method leaves the matcher where it was.
+    """
+
+    __slots__ = ("_place", "grammar")
+
+    def __init__(self, grammar: CompiledGrammar) -> None:
+        self.grammar = grammar
+        self._place = _Place(grammar.automaton.start, False, None, 0)
+
+    def __repr__(self) -> str:
+        end = ", terminated" if self._place.terminated else ""
+        return f"Matcher(state={self._place.state}, tokens={self._place.depth}{end})"
+
+    @property
+    def state(self) -> int:
+        """The automaton's state; equal states have equal masks and equal futures."""
+        return self._place.state
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens accepted and not rolled back."""
+        return self._place.depth
+
+    def fill_mask(self, row: NDArray[np.int32]) -> None:
+        """Write the tokens allowed next over `row`.
+
+        row: int32 [ceil(V / 32)] or longer, in the layout of `sestina.kernels.token_bitmask`; words
+        beyond the vocabulary are cleared. A token is allowed exactly when `accept_token` would take
+        it; eos_ids exactly when the text may end here; nothing once it has ended. Cost: a copy
+        where the state was seen before, else one walk of the vocabulary's trie.
+        """
+        if self._place.terminated:
+            row[:] = 0
+        else:
+            self.grammar.fill_mask(self._place.state, row)
+
+    def accept_token(self, token_id: int) -> bool:
+        """Append a token. False if it is not allowed here; then nothing has changed."""
+        state, terminated, _, depth = self._place
+        if terminated:
+            return False
+        if token_id in self.grammar.trie.eos_ids:
+            if not self.grammar.automaton.is_accepting(state):
+                return False
+            self._place = _Place(state, True, self._place, depth + 1)
+            return True
+        after = self.grammar.step(state, token_id)
+        if after == DEAD:
+            return False
+        self._place = _Place(after, False, self._place, depth + 1)
+        return True
+
+    def is_accepting(self) -> bool:
+        """The text so far is in the language."""
+        return self.grammar.automaton.is_accepting(self._place.state)
+
+    def is_complete(self) -> bool:
+        """The text so far is in the language and cannot go on."""
+        return self._place.terminated or self.grammar.automaton.is_complete(self._place.state)
+
+    def is_terminated(self) -> bool:
+        """A token that ends the text was accepted."""
+        return self._place.terminated
+
+    def rollback(self, num_tokens: int) -> None:
+        """Take back the last tokens. ValueError if there are not that many. O(num_tokens)."""
+        if not 0 <= num_tokens <= self._place.depth:
+            raise ValueError(f"cannot take back {num_tokens} of {self._place.depth} tokens")
+        place = self._place
+        for _ in range(num_tokens):
+            if place.before is not None:
+                place = place.before
+        self._place = place
+
+    def fork(self) -> Matcher:
+        """An independent matcher at the same place, with the same history. O(1)."""
+        twin = Matcher(self.grammar)
+        twin._place = self._place
+        return twin
+
+    def forced_tokens(self) -> list[int]:
+        """Tokens that must come next, in order; [] where there is a choice or the text may end.
+
+        `accept_token` takes each of them in turn. The last ones are withheld while they could merge
+        with what follows (see `sestina.backend.grammar.forced`).
+        """
+        if self._place.terminated:
+            return []
+        return list(self.grammar.forced_tokens(self._place.state))

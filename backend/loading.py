@@ -1,0 +1,51 @@
+"""From a model's name to something that runs: checkpoint, architecture and tokenizer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from sestina.backend.batch import Model
+from sestina.backend.models.registry import build_model
+from sestina.backend.models.tiny import tiny_llama
+from sestina.backend.tokenizer import load_tokenizer
+from sestina.backend.tokenizer.base import Tokenizer
+from sestina.backend.tokenizer.byte import ByteTokenizer
+from sestina.backend.weights.read import read_checkpoint
+from sestina.backend.weights.source import resolve_source
+from sestina.lang.errors import ModelError
+
+TINY = "tiny-random"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model and the tokenizer that goes with it."""
+
+    name: str
+    model: Model
+    tokenizer: Tokenizer
+
+
+def load_model(source: str | Path, *, dtype: torch.dtype, device: torch.device) -> LoadedModel:
+    """Load from a Hugging Face directory, hub name, `.gguf` file or alias; downloads if it must.
+
+    "tiny-random" is a seeded two-layer toy with a byte tokenizer, for tests. ModelError says what
+    is missing or unsupported. Takes the weights in `dtype` once, plus one tensor while reading.
+    """
+    if source == TINY:
+        tokenizer = ByteTokenizer()
+        tiny = tiny_llama(vocab_size=tokenizer.vocab_size, dtype=dtype, device=device)
+        return LoadedModel(TINY, tiny, tokenizer)
+    path = resolve_source(source)
+    loaded = load_tokenizer(path)
+    checkpoint = read_checkpoint(path)
+    if loaded.vocab_size > checkpoint.config.vocab_size:
+        raise ModelError(
+            f"{source}: the tokenizer has {loaded.vocab_size} ids, "
+            f"the model only {checkpoint.config.vocab_size} logits"
+        )
+    model = build_model(checkpoint.config, checkpoint.tensors, dtype=dtype, device=device)
+    return LoadedModel(str(source), model, loaded)

@@ -1,0 +1,127 @@
+"""A running program: its branches, what was submitted to them, and where events go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+
+from sestina.backend.branch import Branch, Prepared, QueuedOp
+from sestina.backend.core import Core
+from sestina.backend.event_queue import EventQueue
+from sestina.backend.ops.runner import OpRunner
+from sestina.backend.scheduler.sequence import Sequence as TokenSequence
+from sestina.lang import ir
+from sestina.lang.errors import Cancelled, InternalError, InvalidParams, SestinaError
+from sestina.lang.session import ROOT, Ended, Event, SessionOptions, Usage
+
+Submitted = tuple[ir.Op, "Future[Prepared] | None"]
+
+
+class Program:
+    """State of one program; used on the engine's thread only (`events` is read elsewhere)."""
+
+    def __init__(
+        self,
+        core: Core,
+        options: SessionOptions,
+        seed: int,
+        events: EventQueue,
+        post: Callable[[Callable[[], None]], None],
+    ) -> None:
+        self.seed = seed
+        self.defaults = options.defaults
+        self.post = post
+        self._options = options
+        self._events = events
+        self._runner = OpRunner(core, self)
+        self._branches = {ROOT: self._new_branch(ROOT, None)}
+        self.is_closed = False
+
+    # ---- from the session
+
+    def submit(self, branch_id: str, submitted: Sequence[Submitted]) -> None:
+        """Queue ops on a branch and run what can run."""
+        branch = self.branch(branch_id)
+        for op, prepared in submitted:
+            queued = QueuedOp(branch.num_submitted, op, prepared)
+            branch.num_submitted += 1
+            if isinstance(op, ir.Fork):
+                for child_id in op.children:
+                    self._branches[child_id] = self._new_branch(child_id, branch)
+            if branch.error is None:
+                branch.ops.append(queued)
+            else:
+                self._runner.refuse(branch, queued, branch.error)
+        if branch.error is None:
+            self._runner.advance(branch)
+        else:
+            self.on_idle(branch)
+
+    def cancel(self, branch_id: str | None, error: SestinaError | None = None) -> None:
+        """Stop a branch and its children (all: None); their ops answer Cancelled. Idempotent."""
+        error = error or Cancelled("the program was cancelled")
+        for branch in list(self._branches.values()):
+            if branch_id is None or self._descends(branch, branch_id):
+                if branch.error is None and not branch.is_ended:
+                    branch.is_released = True
+                    self._runner.fail(branch, None, error)
+                elif branch.error is not None:
+                    branch.is_released = True
+                    self.on_idle(branch)
+
+    def close(self, error: SestinaError | None = None) -> None:
+        """Cancel what still runs and end the events. Idempotent."""
+        if not self.is_closed:
+            self.cancel(None, error)
+            self.is_closed = True
+            self._events.close()
+
+    # ---- for the runner
+
+    def emit(self, event: Event) -> None:
+        self._events.put(event)
+
+    def branch(self, branch_id: str) -> Branch:
+        if branch_id not in self._branches:
+            raise InvalidParams(f"no branch {branch_id!r}: no Fork announced it")
+        return self._branches[branch_id]
+
+    def on_idle(self, branch: Branch) -> None:
+        waiters, branch.waiters = branch.waiters, []
+        for waiter in waiters:
+            waiter()
+        if branch.is_released and branch.is_idle and not branch.is_ended:
+            branch.is_ended = True
+            self.emit(Ended(branch.id, self._usage(branch)))
+
+    # ---- inside
+
+    def _new_branch(self, branch_id: str, parent: Branch | None) -> Branch:
+        return Branch(
+            branch_id, TokenSequence(self._options.namespace), parent, is_born=parent is None
+        )
+
+    def _descends(self, branch: Branch | None, ancestor_id: str) -> bool:
+        while branch is not None:
+            if branch.id == ancestor_id:
+                return True
+            branch = branch.parent
+        return False
+
+    def _usage(self, branch: Branch) -> Usage:
+        counters = branch.counters
+        return Usage(
+            seed=self.seed,
+            prefilled=counters.prefilled,
+            cached=counters.cached,
+            forced=counters.forced,
+            sampled=counters.sampled,
+            forward_passes=counters.forward_passes,
+            queued_s=counters.queued_s,
+        )
+
+    def check(self) -> None:
+        """Raise InternalError if a branch waits for nothing."""
+        for branch in self._branches.values():
+            if branch.is_born and branch.ops and branch.active is None and branch.error is None:
+                raise InternalError(f"branch {branch.id} has ops but none is active")

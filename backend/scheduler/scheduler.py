@@ -1,0 +1,291 @@
+"""The scheduler: one `step` computes a batch that mixes prefill chunks and decodes.
+
+It knows sequences and their tasks, not programs. Everything here runs on the engine's thread.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sestina.backend.batch import KVPool, Model
+from sestina.backend.cache.kv_cache import KVCache
+from sestina.backend.sampling.sampler import SampleRow, sample
+from sestina.backend.scheduler import policy
+from sestina.backend.scheduler.build import Chunk, build_batch, logits_from
+from sestina.backend.scheduler.scoring import score_known_tokens
+from sestina.backend.scheduler.sequence import Sequence, Task
+from sestina.lang.errors import CapacityError, InternalError, SestinaError
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerOptions:
+    """max_total_tokens: slots of the KV pool. max_running: sequences admitted at once.
+    max_batch_tokens: tokens of one forward pass; longer prefills run in chunks."""
+
+    max_total_tokens: int
+    max_running: int = 256
+    max_batch_tokens: int = 512
+
+
+class Scheduler:
+    """Admits sequences, computes their tokens batch by batch and tells their tasks."""
+
+    def __init__(self, model: Model, options: SchedulerOptions) -> None:
+        self.model = model
+        self.options = options
+        self.max_len = min(model.config.max_len, options.max_total_tokens)
+        self.kv = KVPool.empty(model.config, options.max_total_tokens, model.kv_dtype, model.device)
+        self.cache = KVCache(
+            num_slots=options.max_total_tokens,
+            num_rows=options.max_running,
+            max_len=self.max_len,
+        )
+        self.waiting: deque[Sequence] = deque()
+        self.running: list[Sequence] = []  # oldest first
+        self.num_steps = 0
+        self.num_preempted = 0
+        self.busy_s = 0.0
+        self._next_order = 0
+
+    # ---- what a task does with its sequence
+
+    def add(self, sequence: Sequence) -> None:
+        """Compute what the sequence's task wants; it stays until `remove`."""
+        if sequence.kv is not None:
+            return  # still admitted: it goes on in the next step
+        sequence.order, self._next_order = self._next_order, self._next_order + 1
+        sequence.queued_at = time.monotonic()
+        self.waiting.append(sequence)
+
+    def remove(self, sequence: Sequence) -> None:
+        """Stop computing; what is computed stays cached, evictable. Idempotent."""
+        if sequence.kv is not None:
+            self.running.remove(sequence)
+            self.cache.detach(sequence.kv, sequence.tokens)
+            sequence.kv = None
+        elif sequence in self.waiting:
+            self.waiting.remove(sequence)
+
+    def truncate(self, sequence: Sequence, length: int) -> None:
+        """Drop the sequence's tokens from `length` on, and their keys and values."""
+        if sequence.kv is not None:
+            self.cache.truncate(sequence.kv, sequence.tokens, length)
+        sequence.truncate(length)
+
+    def require_room(self, num_tokens: int) -> None:
+        """CapacityError unless a sequence of this length can ever be computed."""
+        if num_tokens > self.max_len:
+            pool, model = self.options.max_total_tokens, self.model.config.max_len
+            raise CapacityError(
+                f"needs {num_tokens:,} tokens, limit {self.max_len:,} "
+                f"(KV pool {pool:,}, model {model:,})"
+            )
+
+    # ---- one step
+
+    def step(self) -> bool:
+        """Admit, plan, compute, deliver. False when there was nothing to compute."""
+        self._admit()
+        chunks = self._plan()
+        if not chunks:
+            return False
+        started = time.monotonic()
+        try:
+            batch = build_batch(chunks, self.cache.table, self.model.device)
+            logits = self.model.forward(batch, self.kv)  # [N, V] float32
+        except Exception as error:
+            self._fail(chunks, error)
+            return True
+        self.num_steps += 1
+        self._commit(chunks)
+        self._deliver(chunks, logits)
+        self.busy_s += time.monotonic() - started
+        return True
+
+    def _admit(self) -> None:
+        """Move waiting sequences into the batch, first come first served.
+
+        A sequence whose prefix is being prefilled right now waits for it, and lets others pass;
+        one that does not fit yet stops admission, so that it cannot be starved by smaller ones.
+        """
+        passed_over: list[Sequence] = []
+        while self.waiting and len(self.running) < self.options.max_running:
+            sequence = self.waiting.popleft()
+            limit = sequence.match_limit
+            cached = self.cache.cached_len(sequence.tokens[:limit], sequence.namespace, limit)
+            if policy.should_wait(
+                sequence.tokens[:limit], cached, self._prefilling(sequence.namespace)
+            ):
+                passed_over.append(sequence)
+                continue
+            needed = sequence.num_wanted - cached + len(self.running)
+            if self.running and needed > self.cache.num_available - cached:
+                self.waiting.appendleft(sequence)
+                break
+            self._start(sequence)
+        self.waiting.extendleft(reversed(passed_over))
+
+    def _prefilling(self, namespace: str) -> list[NDArray[np.int32]]:
+        return [
+            s.tokens[: s.num_wanted]
+            for s in self.running
+            if s.num_pending > policy.SHORT_RUN and s.namespace == namespace
+        ]
+
+    def _start(self, sequence: Sequence) -> None:
+        limit = sequence.match_limit
+        kv = self.cache.attach(sequence.tokens, sequence.namespace, limit)
+        if kv is None or sequence.task is None:
+            raise InternalError("admitted a sequence without a free row or a task")
+        sequence.kv = kv
+        counters = sequence.task.counters
+        # Only what this line of tokens never had before: not its own work found again.
+        counters.cached += sequence.num_text(sequence.reached, kv.computed_len)
+        counters.queued_s += time.monotonic() - sequence.queued_at
+        sequence.reached = max(sequence.reached, kv.computed_len)
+        self.running.append(sequence)
+        self.running.sort(key=lambda s: s.order)
+
+    def _plan(self) -> list[Chunk]:
+        """Who runs how many tokens, with slots taken; preempts the newest when memory is short."""
+        active = [s for s in self.running if s.num_pending > 0]
+        sizes = policy.plan_chunks([s.num_pending for s in active], self.options.max_batch_tokens)
+        chunks: list[Chunk] = []
+        for sequence, size in zip(active, sizes, strict=True):
+            if size == 0 or sequence.kv is None:  # preempted while making room
+                continue
+            start = sequence.num_computed
+            slots = self.cache.extend(sequence.kv, size)
+            while slots is None and self._preempt_newer_than(sequence):
+                slots = self.cache.extend(sequence.kv, size)
+            if slots is None:
+                # Older sequences hold the rest, and go first.
+                self._preempt(sequence)
+                continue
+            end = start + size
+            first = logits_from(sequence, start, end)
+            chunks.append(Chunk(sequence, start, end, sequence.kv.row, slots, first))
+        return chunks
+
+    def _preempt_newer_than(self, sequence: Sequence) -> bool:
+        victim = self.running[-1]
+        if victim is sequence:
+            return False
+        self._preempt(victim)
+        return True
+
+    def _preempt(self, victim: Sequence) -> None:
+        """Back to the queue's front; its KV stays cached until evicted, then is recomputed."""
+        self.running.remove(victim)
+        if victim.kv is not None:
+            self.cache.detach(victim.kv, victim.tokens)
+            victim.kv = None
+        victim.queued_at = time.monotonic()
+        self.waiting.appendleft(victim)
+        self.num_preempted += 1
+
+    def _commit(self, chunks: list[Chunk]) -> None:
+        """Count what was computed and publish prefilled text, so that siblings can share it."""
+        for chunk in chunks:
+            sequence = chunk.sequence
+            if sequence.task is None or sequence.kv is None:
+                raise InternalError("a sequence lost its task or memory during a forward pass")
+            counters = sequence.task.counters
+            counters.forward_passes += 1
+            num_text = sequence.num_text(chunk.start, chunk.end)
+            counters.prefilled += num_text
+            sequence.reached = max(sequence.reached, chunk.end)
+            if num_text:
+                self.cache.publish(sequence.kv, sequence.tokens)
+
+    def _deliver(self, chunks: list[Chunk], logits: Tensor) -> None:
+        """Score and sample; the tasks append tokens, finish, or take up their next op."""
+        to_sample: list[tuple[Sequence, Task]] = []
+        sample_rows: list[int] = []
+        done: list[tuple[Sequence, Task]] = []
+        row = 0
+        for chunk in chunks:
+            sequence, task = chunk.sequence, chunk.sequence.task
+            rows, row = (row, row + chunk.num_logits), row + chunk.num_logits
+            if task is None:
+                continue  # cancelled by an earlier sequence's callback in this very loop
+            if task.score_from is not None:
+                with _failing(task):
+                    score_known_tokens(chunk, task, logits[rows[0] : rows[1]])
+            if sequence.num_pending == 0 and sequence.task is task:
+                if task.wants_sample:
+                    to_sample.append((sequence, task))
+                    sample_rows.append(rows[1] - 1)
+                else:
+                    done.append((sequence, task))
+        self._sample(to_sample, logits, sample_rows)
+        for sequence, task in done:
+            if sequence.task is task:
+                with _failing(task):
+                    task.on_computed()
+
+    def _sample(
+        self, wanted: list[tuple[Sequence, Task]], logits: Tensor, logit_rows: list[int]
+    ) -> None:
+        """Draw one token per task; a task that cannot say how fails alone."""
+        tasks: list[tuple[Sequence, Task]] = []
+        rows: list[SampleRow] = []
+        picked: list[int] = []
+        for (sequence, task), logit_row in zip(wanted, logit_rows, strict=True):
+            with _failing(task):
+                rows.append(task.sample_row())
+                tasks.append((sequence, task))
+                picked.append(logit_row)
+        if not rows:
+            return
+        if len(picked) != len(logits):
+            logits = logits[torch.tensor(picked, device=logits.device)]  # [B, V]
+        for (sequence, task), sampled in zip(tasks, sample(logits, rows), strict=True):
+            if sequence.task is task:  # not cancelled by a callback in this very loop
+                with _failing(task):
+                    task.on_sampled(sampled)
+
+    def _fail(self, chunks: list[Chunk], error: Exception) -> None:
+        """A forward pass raised: its sequences fail, nothing it wrote is trusted, others go on."""
+        cause = _as_sestina_error(error)
+        for chunk in chunks:
+            sequence = chunk.sequence
+            if sequence.kv is None:
+                continue
+            sequence.kv.computed_len = max(chunk.start, sequence.kv.tree_len)
+            self.cache.pool.free(chunk.slots)
+            self.running.remove(sequence)
+            self.cache.detach(sequence.kv, sequence.tokens)
+            sequence.kv = None
+            if sequence.task is not None:
+                sequence.task.on_error(cause)
+
+    def check(self) -> None:
+        """Raise InternalError unless every slot is accounted for."""
+        self.cache.check(s.kv for s in self.running if s.kv is not None)
+
+
+@contextmanager
+def _failing(task: Task) -> Iterator[None]:
+    """What goes wrong inside a task is that task's failure, never the batch's."""
+    try:
+        yield
+    except Exception as error:
+        task.on_error(_as_sestina_error(error))
+
+
+def _as_sestina_error(error: Exception) -> SestinaError:
+    if isinstance(error, SestinaError):
+        return error
+    wrapped = InternalError(f"{type(error).__name__}: {error}")
+    wrapped.__cause__ = error
+    return wrapped

@@ -1,0 +1,1 @@
+"""Implementations of the seam in `sestina.lang.session` that need no engine in this process."""

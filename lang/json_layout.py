@@ -1,0 +1,157 @@
+"""Where whitespace may stand in generated JSON."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from sestina.lang import json_text
+from sestina.lang.errors import ConstraintLimitExceeded, InvalidConstraint
+from sestina.lang.expr import either, is_nothing, joined, seq, times
+from sestina.lang.grammar_ir import EPSILON, NOTHING, ByteSet, Expr, Literal, literal, optional
+from sestina.lang.json_string import quoted
+
+DEFAULT_ANY = 20
+MAX_ANY = 1000
+MAX_INDENT = 16
+MAX_INDENT_DEPTH = 64
+
+_WHITESPACE = ByteSet(1 << 0x20 | 1 << 0x09 | 1 << 0x0A | 1 << 0x0D)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How the punctuation of one object or array is written.
+
+    comma, colon: the separators. after_open, before_close: around a non-empty body. gap: between
+    the brackets of an empty one. indent: spaces a level, 0 where nothing depends on the depth.
+    """
+
+    comma: Expr
+    colon: Expr
+    after_open: Expr = EPSILON
+    before_close: Expr = EPSILON
+    gap: Expr = EPSILON
+    indent: int = 0
+    depth: int = 0
+
+    def inner(self) -> Layout:
+        """The layout of what is nested inside."""
+        return _indented(self.indent, self.depth + 1) if self.indent else self
+
+    def container(self, brackets: bytes, body: Expr, *, may_be_empty: bool) -> Expr:
+        """An object or array around a non-empty `body` (NOTHING: there is none)."""
+        opening, closing = Literal(brackets[:1]), Literal(brackets[1:])
+        full = seq(opening, self.after_open, body, self.before_close, closing)
+        if not may_be_empty:
+            return full
+        if is_nothing(body) or self.indent:
+            return either([full, seq(opening, self.gap, closing)])
+        inside = times(seq(body, self.before_close), 0, 1)
+        return seq(opening, self.after_open, inside, closing)
+
+
+def array(items: Sequence[Expr], others: Expr, low: int, high: int | None, layout: Layout) -> Expr:
+    """Arrays of low to high items: the first ones as in `items`, all further ones `others`.
+
+    Fewer items than `items` are fine if `low` says so. Size O(n log n), depth O(log n), and
+    counted repeats are not unrolled.
+    """
+    if is_nothing(others):
+        high = len(items) if high is None else min(high, len(items))
+    items = items[:high]
+    num_first = len(items)
+    if high is not None and low > high:
+        return NOTHING
+    if high == 0:
+        return layout.container(b"[]", NOTHING, may_be_empty=True)
+    least = max(low, 1)
+    more_high = None if high is None else high - max(num_first, 1)
+    more = times(seq(layout.comma, others), max(least - max(num_first, 1), 0), more_high)
+    if not num_first:
+        body = seq(others, more)
+    else:
+        tail = [seq(layout.comma, item) for item in items[1:]]
+        needed, optional_ = tail[: least - 1], tail[least - 1 :]
+        ends = either([_prefixes(optional_), seq(*optional_, more)]) if optional_ else more
+        body = seq(items[0], *needed, ends)
+    return layout.container(b"[]", body, may_be_empty=low == 0)
+
+
+def constant(value: Any, layout: Layout) -> Expr:
+    """Exactly this JSON value: keys in order, strings and numbers canonically spelled."""
+    if isinstance(value, dict):
+        inner = layout.inner()
+        pairs = [
+            (seq(quoted(key), layout.colon, constant(item, inner)), False)
+            for key, item in value.items()
+        ]
+        body, _ = joined(pairs, layout.comma)
+        return layout.container(b"{}", body, may_be_empty=not pairs)
+    if isinstance(value, list):
+        items = [constant(item, layout.inner()) for item in value]
+        return array(items, NOTHING, len(items), len(items), layout)
+    return literal(json_text.scalar(value))
+
+
+def _prefixes(items: Sequence[Expr]) -> Expr:
+    """The sequences of the first 0, 1, ... of `items`, but not all of them."""
+    if not items:
+        return NOTHING
+    if len(items) == 1:
+        return EPSILON
+    middle = len(items) // 2
+    left, right = items[:middle], items[middle:]
+    return either([_prefixes(left), seq(*left, _prefixes(right))])
+
+
+def _indented(indent: int, depth: int) -> Layout:
+    if depth > MAX_INDENT_DEPTH:
+        raise ConstraintLimitExceeded(
+            f"whitespace 'indent' nested deeper than {MAX_INDENT_DEPTH}; recursive schemas and "
+            "parts that allow any JSON value need another whitespace mode"
+        )
+    begin = Literal(b"\n" + b" " * indent * (depth + 1))
+    end = Literal(b"\n" + b" " * indent * depth)
+    return Layout(seq(Literal(b","), begin), Literal(b": "), begin, end, indent=indent, depth=depth)
+
+
+def _padded(count: int) -> Layout:
+    pad = times(_WHITESPACE, 0, count)
+    return Layout(seq(pad, Literal(b","), pad), seq(pad, Literal(b":"), pad), pad, pad, gap=pad)
+
+
+def _spaced(_: int) -> Layout:
+    space = optional(Literal(b" "))
+    return Layout(seq(Literal(b","), space), seq(Literal(b":"), space))
+
+
+def _compact(_: int) -> Layout:
+    return Layout(Literal(b","), Literal(b":"))
+
+
+_MODES: Mapping[str, tuple[Callable[[int], Layout], int, int, int]] = MappingProxyType(
+    {  # what builds it, its default number, smallest and largest
+        "compact": (_compact, 0, 0, 0),
+        "spaced": (_spaced, 0, 0, 0),
+        "any": (_padded, DEFAULT_ANY, 1, MAX_ANY),
+        "indent": (lambda n: _indented(n, 0), 0, 1, MAX_INDENT),
+    }
+)
+
+
+def parse(whitespace: str) -> Layout:
+    """The layout named "compact", "spaced", "any", "any(n)" or "indent(n)"."""
+    matched = re.fullmatch(r"([a-z]+)(?:\((\d{1,6})\))?", whitespace)
+    if matched is None or matched[1] not in _MODES:
+        raise InvalidConstraint(
+            f"unknown whitespace {whitespace!r}; known: compact, spaced, any, any(n), indent(n)"
+        )
+    build, default, low, high = _MODES[matched[1]]
+    count = int(matched[2]) if matched[2] is not None else default
+    if not low <= count <= high or (matched[2] is not None and not high):
+        raise InvalidConstraint(f"whitespace {whitespace!r}: needs a number from {low} to {high}")
+    return build(count)
