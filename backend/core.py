@@ -14,7 +14,7 @@ from sestina.backend.tokenizer.template import chat_renderer
 from sestina.lang import ir
 from sestina.lang.chat_template import ChatTurns
 from sestina.lang.constraint import Regex
-from sestina.lang.errors import ChatTemplateError, EngineClosed
+from sestina.lang.errors import EngineClosed
 from sestina.lang.params import SamplingParams
 
 
@@ -26,8 +26,7 @@ class Core:
         self.scheduler = scheduler
         self.compiler = GrammarCompiler(tokenizer)
         self.totals = Counters()
-        has_template = tokenizer.chat_template is not None
-        self._turns = ChatTurns(chat_renderer(tokenizer)) if has_template else None
+        self._turns: ChatTurns | None = None
         # One worker: compiling must not take the second core from the model.
         self._compiling = ThreadPoolExecutor(1, thread_name_prefix="sestina-compile")
 
@@ -35,10 +34,8 @@ class Core:
     def turns(self) -> ChatTurns:
         """The model's chat template, turn by turn; ChatTemplateError if it has none."""
         if self._turns is None:
-            raise ChatTemplateError(
-                "this model has no chat template: write the text of the turns yourself, "
-                "or load an instruction-tuned model"
-            )
+            # Compiled when first needed: a broken template is no reason not to load a model.
+            self._turns = ChatTurns(chat_renderer(self.tokenizer))
         return self._turns
 
     def prepare(self, op: ir.Gen, defaults: SamplingParams) -> Future[Prepared] | None:

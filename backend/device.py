@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import torch
 
 from sestina.lang.errors import InvalidParams
@@ -33,8 +35,8 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
 def computes_bfloat16(device: torch.device) -> bool:
     """Whether matrix products in bfloat16 are native (on a CPU: AVX512_BF16 or AMX)."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     # Older torch cannot be asked; float32 is then the safe answer.
-    ask = getattr(torch.cpu, "get_capabilities", dict)
+    ask: Callable[[], Mapping[str, object]] = getattr(torch.cpu, "get_capabilities", dict)
     capabilities = ask()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

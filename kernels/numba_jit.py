@@ -10,7 +10,7 @@ import numpy as np
 
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 
-REASSOCIATE = {"reassoc", "contract", "nsz"}
+REASSOCIATE = ("reassoc", "contract", "nsz")
 """Sums may be reordered (so they vectorise); NaN and infinity keep their meaning."""
 
 
@@ -20,7 +20,7 @@ def jit(function: AnyFunction) -> AnyFunction:
     One thread on purpose: an OpenMP team of numba's beside torch's makes both collapse as soon as
     they outnumber the cores. The compiled form is independent of the values and of the batch size.
     """
-    options = numba.njit(cache=True, nogil=True, fastmath=REASSOCIATE, error_model="numpy")
+    options = numba.njit(cache=True, nogil=True, fastmath=set(REASSOCIATE), error_model="numpy")
     return cast(AnyFunction, options(function))
 
 

@@ -75,6 +75,7 @@ class JsonSchema(Constraint):
 
     def __post_init__(self) -> None:
         _require_text(self.source, "a JSON Schema")
+        _require_text(self.whitespace, "whitespace")
         self.to_grammar()
 
     def _lower(self) -> ir.Grammar:
@@ -93,6 +94,8 @@ class Choices(Constraint):
     options: tuple[str, ...]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.options, tuple):
+            raise InvalidConstraint(f"choices must be a tuple, got {self.options!r:.80}")
         if not self.options:
             raise InvalidConstraint("choices needs at least one option")
         if len(self.options) > MAX_CHOICES:

@@ -85,10 +85,10 @@ def times(item: Expr, lo: int, hi: int | None) -> Expr:
     >>> times(NOTHING, 0, None) == EPSILON
     True
     """
-    if hi == 0 or (is_nothing(item) and lo == 0):
-        return EPSILON
-    if is_nothing(item) or (hi is not None and hi < lo):
+    if (hi is not None and hi < lo) or (is_nothing(item) and lo > 0):
         return NOTHING
+    if hi == 0 or is_nothing(item):
+        return EPSILON
     return item if (lo, hi) == (1, 1) else Repeat(item, lo, hi)
 
 

@@ -59,5 +59,5 @@ def expression(part: Part) -> Expr:
         raise ValueError("cannot append None to a program; did a function forget its return?")
     raise TypeError(
         f"cannot append {type(part).__name__} to a program: "
-        "use str(...), an expression such as gen(...), or a list of these"
+        "give a string, an expression such as gen(...), or a list of these"
     )

@@ -174,11 +174,12 @@ class Interpreter:
             else:
                 self._dispatch(event)
             self._wake()
-            is_complete = not self.is_over and all(
-                record.usage is not None for record in self._records.values()
-            )
-            self.is_over = self.is_over or is_complete
-        if is_complete:
+            if isinstance(event, Ended):
+                self.is_over = self.is_over or all(
+                    record.usage is not None for record in self._records.values()
+                )
+            is_over = self.is_over
+        if is_over:
             self._session.close()
 
     def _dispatch(self, event: Event) -> None:
@@ -198,13 +199,14 @@ class Interpreter:
         record.chunks.append(event)
 
     def _on_done(self, record: BranchRecord, event: Done) -> None:
+        submitted = record.ops[event.op]
         record.answered = event.op + 1
-        for variable in record.ops[event.op].variables:
+        for variable in submitted.variables:
             variable.resolve(event.value, event.meta)
 
     def _on_failed(self, record: BranchRecord, event: Failed) -> None:
-        record.answered = event.op + 1
         submitted = record.ops[event.op]
+        record.answered = event.op + 1
         if record.failure is None:
             record.failed_op = event.op
             record.failure = self._origin(record, submitted.op)
@@ -251,10 +253,7 @@ class Interpreter:
 
     def cancel(self, branch: str | None = None) -> None:
         """Stop a branch, or the whole program; what has no answer yet fails with Cancelled."""
-        with self._changed:
-            records = self._records.values() if branch is None else [self._records[branch]]
-            for record in records:
-                record.closed_by = record.closed_by or "it was cancelled"
+        self._refuse_more("it was cancelled", branch)
         self._session.cancel(branch)
 
     def abort(self, failure: Failure) -> None:
@@ -262,12 +261,20 @@ class Interpreter:
         with self._changed:
             self._aborted = self._aborted or failure
             self.root.failure = self.root.failure or failure
+        self._refuse_more("the program has failed")
         self._session.close()
-        self.notify()
 
     def close(self) -> None:
         """End the session; what still runs is cancelled."""
+        self._refuse_more("it was closed")
         self._session.close()
+
+    def _refuse_more(self, reason: str, branch: str | None = None) -> None:
+        with self._changed:
+            records = self._records.values() if branch is None else [self._records[branch]]
+            for record in records:
+                record.closed_by = record.closed_by or reason
+            self._wake()
 
 
 _HANDLERS: Mapping[type, Callable[[Interpreter, BranchRecord, Any], None]] = MappingProxyType(

@@ -41,7 +41,6 @@ def read_class(cursor: Cursor, start: int) -> ir.Ranges:
     cursor.at += inverted
     first = cursor.at
     found: list[tuple[int, int]] = []
-    banned: list[tuple[int, int]] = []
     # A `]` that comes first stands for itself in Python and closes the set in ECMA-262.
     while cursor.peek() != "]" or (cursor.at == first and not cursor.ecma):
         ranges, letter = _class_item(cursor, start)
@@ -49,11 +48,10 @@ def read_class(cursor: Cursor, start: int) -> ir.Ranges:
             cursor.fail("bad character range", cursor.at)
         if _is_range(cursor):
             ranges = _range_from(cursor, ranges[0][0], start)
-        found += ranges
         # In [^\d] the engines' widest reading of \d must stay out, see `regex_classes`.
-        banned += ir.complement(opposite(letter)) if letter else ranges
+        found += ir.complement(opposite(letter)) if letter and inverted else ranges
     cursor.at += 1
-    return ir.complement(banned) if inverted else ir.normalise(found)
+    return ir.complement(found) if inverted else ir.normalise(found)
 
 
 def read_escape(cursor: Cursor, start: int) -> ir.Ranges:

@@ -9,10 +9,12 @@ whatever any engine counts as a digit, word character or space.
 from __future__ import annotations
 
 import functools
+import unicodedata
 from collections.abc import Callable
+from itertools import chain
 from types import MappingProxyType
 
-from sestina.lang.grammar_ir import MAX_CODE_POINT, Ranges, complement, normalise
+from sestina.lang.grammar_ir import Ranges, complement, normalise
 
 DIGITS: Ranges = ((0x30, 0x39),)
 WORD: Ranges = ((0x30, 0x39), (0x41, 0x5A), (0x5F, 0x5F), (0x61, 0x7A))
@@ -43,28 +45,39 @@ def opposite(letter: str) -> Ranges:
 def _negative(letter: str) -> Ranges:
     """The characters that no engine counts as `\\d`, `\\w` or `\\s` (`letter` d, w or s).
 
-    The Unicode sets are taken from this Python's tables on first use (about 0.1 s each). Word
-    characters include marks and connector punctuation, as in Unicode TR 18 annex C.
+    The Unicode sets come from this Python's tables on first use (about 0.1 s each). Characters it
+    does not know are left out too: another engine's tables may be newer.
     """
     if letter == "d":
         return complement(DIGITS + _where(str.isdecimal))
     if letter == "s":
-        return complement(SPACE + _where(str.isspace) + ((0x180E, 0x180E), (0xFEFF, 0xFEFF)))
-    return complement(WORD + _where(_is_word))
+        return complement(SPACE + _where(str.isspace) + _OTHER_SPACE)
+    return complement(WORD + _where(_is_word) + _OTHER_WORD)
+
+
+# U+180E was a space until Unicode 6.3; U+FEFF is one in ECMA-262.
+_OTHER_SPACE: Ranges = ((0x180E, 0x180E), (0xFEFF, 0xFEFF))
+
+# Word characters by Unicode TR 18 annex C whose category does not show it: join controls, circled
+# and squared letters.
+_OTHER_WORD: Ranges = (
+    (0x200C, 0x200D),
+    (0x24B6, 0x24E9),
+    (0x1F130, 0x1F149),
+    (0x1F150, 0x1F169),
+    (0x1F170, 0x1F189),
+)
+
+# Planes 4 to 13, and what follows the variation selectors of plane 14: unassigned so far.
+_UNASSIGNED_PLANES: Ranges = ((0x40000, 0xDFFFF), (0xE1000, 0xEFFFF))
 
 
 def _is_word(char: str) -> bool:
-    import unicodedata
-
-    return char.isalnum() or unicodedata.category(char) in ("Mn", "Mc", "Me", "Pc", "So", "Cf")
+    return char.isalnum() or unicodedata.category(char) in ("Mn", "Mc", "Me", "Pc")
 
 
 def _where(is_in: Callable[[str], bool]) -> Ranges:
-    found: list[tuple[int, int]] = []
-    for code in range(0x80, MAX_CODE_POINT + 1):
-        if is_in(chr(code)):
-            if found and found[-1][1] == code - 1:
-                found[-1] = (found[-1][0], code)
-            else:
-                found.append((code, code))
-    return normalise(found)
+    """The non-ASCII characters for which `is_in` holds, and those with no category yet."""
+    codes = chain(range(0x80, 0x40000), range(0xE0000, 0xE1000))
+    found = [c for c in codes if is_in(chr(c)) or unicodedata.category(chr(c)) == "Cn"]
+    return normalise([*((code, code) for code in found), *_UNASSIGNED_PLANES])

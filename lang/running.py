@@ -64,11 +64,7 @@ current_run: ContextVar[Running | None] = ContextVar("sestina_current_run", defa
 
 def set_default_backend(backend: Backend | None) -> None:
     """Use `backend` for every program run without one, in all threads. None takes it back."""
-    if backend is not None and not callable(getattr(backend, "open", None)):
-        raise TypeError(
-            f"not a backend: {type(backend).__name__}; give an Engine, or anything with open()"
-        )
-    _default.backend = backend
+    _default.backend = None if backend is None else _checked(backend)
 
 
 def get_default_backend() -> Backend | None:
@@ -77,7 +73,10 @@ def get_default_backend() -> Backend | None:
 
 
 def backend_or_default(backend: Backend | None) -> Backend:
-    """The named backend, else that of the running program, else the default; ValueError if none."""
+    """The named backend, else that of the running program, else the default.
+
+    ValueError if there is none, TypeError if it is not one.
+    """
     run = current_run.get()
     inherited = run.backend if run is not None else _default.backend
     chosen = backend if backend is not None else inherited
@@ -85,7 +84,15 @@ def backend_or_default(backend: Backend | None) -> Backend:
         raise ValueError(
             "no backend: pass backend=Engine(...) or call set_default_backend(Engine(...)) first"
         )
-    return chosen
+    return _checked(chosen)
+
+
+def _checked(backend: Backend) -> Backend:
+    if not callable(getattr(backend, "open", None)):
+        raise TypeError(
+            f"not a backend: {type(backend).__name__}; give an Engine, or anything with open()"
+        )
+    return backend
 
 
 def flush_cache(backend: Backend | None = None) -> None:

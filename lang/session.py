@@ -52,7 +52,8 @@ class TokenLogprob:
 class GenMeta:
     """How a value came about. Token counts are of this op alone.
 
-    text: the value before any parsing. finish_reason: "stop" (a stop text, id or regex, or end of text), "grammar" (the constraint is
+    text: the value before any parsing.
+    finish_reason: "stop" (a stop text, id or regex, or end of text), "grammar" (the constraint is
     complete), "length" (max_tokens), "select". `matched` is the stop that ended it.
     prefilled / cached: prompt tokens computed for / found in the KV cache for this op.
     forced: appended because the grammar allowed nothing else. sampled: drawn from the model.

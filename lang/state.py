@@ -179,7 +179,10 @@ class State:
         return lambda: record.answered >= num_ops and record.was_forked()
 
     def sync(self) -> None:
-        """Wait until everything appended so far is answered. Never raises for a failed op."""
+        """Wait until everything appended so far is answered; raises nothing for a failed op.
+
+        From outside a program run with stream=True: until the program ends.
+        """
         self._interpreter.wait(self._is_settled())
 
     def error(self) -> BaseException | None:

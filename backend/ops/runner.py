@@ -69,6 +69,11 @@ class OpRunner:
             execute(branch, queued, queued.op)
         except SestinaError as error:
             self.fail(branch, queued, error)
+        except ValueError as error:
+            # Tokenizers refuse text that they cannot write (a lone surrogate).
+            refused = InvalidParams(str(error))
+            refused.__cause__ = error
+            self.fail(branch, queued, refused)
         except Exception as error:
             internal = InternalError(f"{type(error).__name__}: {error}")
             internal.__cause__ = error
@@ -132,18 +137,12 @@ class OpRunner:
         branch.untokenised.clear()
         if text:
             self._begin_tokens(branch)
-            branch.sequence.append(self._encode(text, allow_control=False), is_text=True)
+            branch.sequence.append(self._core.tokenizer.encode(text), is_text=True)
 
     def _begin_tokens(self, branch: Branch) -> None:
         bos_id = self._core.tokenizer.bos_id
         if bos_id is not None and not len(branch.sequence):
             branch.sequence.append((bos_id,), is_text=True)
-
-    def _encode(self, text: str, *, allow_control: bool) -> list[int]:
-        try:
-            return self._core.tokenizer.encode(text, allow_control=allow_control)
-        except ValueError as error:
-            raise InvalidParams(f"this text cannot be tokenised: {error}") from error
 
     def append_from(self, branch: Branch, queued: QueuedOp, child: Branch) -> None:
         """Append what `child` wrote since its fork, as the tokens it was written in."""
@@ -202,7 +201,7 @@ class OpRunner:
     def _markup(self, branch: Branch, index: int, text: str) -> None:
         """Text of the chat template: the only place where control tokens come from."""
         self.flush(branch)
-        branch.sequence.append(self._encode(text, allow_control=True), is_text=True)
+        branch.sequence.append(self._core.tokenizer.encode(text, allow_control=True), is_text=True)
         branch.append_text(text)
         self._program.emit(Chunk(branch.id, index, None, text))
 

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from sestina.lang.errors import InvalidParams
 from sestina.lang.params import SamplingParams
 
+TokenIds = Sequence[int] | NDArray[np.int32]
+
 MAX_BIAS = 1e30  # far from float32's end, so that a biased logit stays finite
 
 
@@ -60,8 +62,8 @@ def changes_logits(params: SamplingParams) -> bool:
 def penalise(
     logits: NDArray[np.float32],
     params: SamplingParams,
-    prompt_ids: Sequence[int],
-    output_ids: Sequence[int],
+    prompt_ids: TokenIds,
+    output_ids: TokenIds,
 ) -> None:
     """Apply penalties and bias in place to float32 [V]; `params` are resolved.
 
@@ -90,5 +92,5 @@ def forbid(logits: NDArray[np.float32], ids: Sequence[int]) -> None:
         logits[list(ids)] = np.where(chosen < np.inf, np.float32(-np.inf), chosen)
 
 
-def _as_ids(ids: Sequence[int]) -> NDArray[np.int64]:
+def _as_ids(ids: TokenIds) -> NDArray[np.int64]:
     return np.asarray(ids, dtype=np.int64)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sestina.backend.sampling.penalties import changes_logits, forbid, penalise
+from sestina.backend.sampling.penalties import TokenIds, changes_logits, forbid, penalise
 from sestina.kernels.masked_sampling import (
     RowSettings,
     logprobs_of,
@@ -36,8 +36,8 @@ class SampleRow:
     params: SamplingParams
     seed: int
     position: int
-    prompt_ids: Sequence[int] = ()
-    output_ids: Sequence[int] = ()
+    prompt_ids: TokenIds = ()
+    output_ids: TokenIds = ()
     mask: NDArray[np.int32] | None = None
     forbidden_ids: tuple[int, ...] = ()
 

@@ -20,7 +20,8 @@ class Counters:
     """Tokens and passes spent; the sum over sequences is what `engine.stats()` reports.
 
     prefilled: text tokens computed. cached: text tokens taken from the KV cache instead, each
-    counted once per branch. forced / sampled: generated tokens. forward_passes: batches taken part in.
+    counted once per branch. forced / sampled: generated tokens. forward_passes: batches that it
+    took part in.
     """
 
     prefilled: int = 0

@@ -49,15 +49,22 @@ def read_hf_config(directory: Path) -> HfConfig:
     if (directory / "generation_config.json").is_file():
         generation = read_json(directory / "generation_config.json")
     fields = _Fields(raw, directory / "config.json")
-    eos = generation.get("eos_token_id", raw.get("eos_token_id"))
     bos = raw.get("bos_token_id")
     dtype = raw.get("dtype", raw.get("torch_dtype"))
     return HfConfig(
         model=_model_config(fields),
-        eos_ids=tuple(eos) if isinstance(eos, list) else () if eos is None else (eos,),
+        eos_ids=_ids(generation.get("eos_token_id", raw.get("eos_token_id")), directory),
         bos_id=bos if isinstance(bos, int) else None,
         dtype=DTYPES.get(dtype) if isinstance(dtype, str) else None,
     )
+
+
+def _ids(value: object, directory: Path) -> tuple[int, ...]:
+    """eos_token_id as transformers writes it: absent, one id, or several."""
+    ids = value if isinstance(value, list) else [] if value is None else [value]
+    if not all(isinstance(i, int) and not isinstance(i, bool) for i in ids):
+        raise ModelError(f"{directory}: eos_token_id must be ids, got {value!r}")
+    return tuple(ids)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -106,8 +113,8 @@ def _model_config(fields: _Fields) -> ModelConfig:
             raise ModelError(f"{fields.path}: {name} = {raw[name]!r} is not supported")
     hidden_size, num_heads = fields.integer("hidden_size"), fields.integer("num_attention_heads")
     max_len = fields.integer("max_position_embeddings", 2048)
-    window = raw.get("sliding_window")
-    if window is not None and window < max_len:
+    window = fields.integer("sliding_window", max_len)
+    if window < max_len:
         raise ModelError(
             f"{fields.path}: sliding_window = {window} is below max_position_embeddings = "
             f"{max_len}; sliding-window attention is not supported"

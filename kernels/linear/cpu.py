@@ -6,17 +6,22 @@ its small GEMMs less; docs/numbers.md has the table. bfloat16 weights are widene
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from sestina.kernels.numba_jit import jit
 
-MAX_ROWS = {torch.float32: 12, torch.bfloat16: 4}
+MAX_ROWS: Mapping[torch.dtype, int] = {torch.float32: 12, torch.bfloat16: 4}
 """Above this many rows torch's GEMM wins, by weight dtype (measured)."""
 
 
-BITS = {torch.float32: (torch.uint32, np.uint32(0)), torch.bfloat16: (torch.uint16, np.uint32(16))}
+BITS: Mapping[torch.dtype, tuple[torch.dtype, np.uint32]] = {
+    torch.float32: (torch.uint32, np.uint32(0)),
+    torch.bfloat16: (torch.uint16, np.uint32(16)),
+}
 """How to read a weight: as what integers, shifted left by how much to make a float32's bits."""
 
 

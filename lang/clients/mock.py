@@ -191,7 +191,7 @@ class MockSession:
             if branch.queue and not branch.is_waiting and not branch.is_busy:
                 op = branch.queue[0]
                 joined = op.children if isinstance(op, Join) else ()
-                if branch.error or all(self._branches[c].is_ended for c in joined):
+                if branch.error or not any(self._branches[c].is_running for c in joined):
                     branch.is_busy = True
                     return branch
         return None

@@ -51,6 +51,11 @@ class MockBranch:
         self._prefilled = 0
         self._sampled = 0
 
+    @property
+    def is_running(self) -> bool:
+        """Whether something submitted is not answered yet."""
+        return bool(self.queue) or (self.is_waiting and not self.is_ended)
+
     def run(
         self, op: Op, answer: Answer | None, children: Sequence[MockBranch], chunk_len: int
     ) -> list[Event]:

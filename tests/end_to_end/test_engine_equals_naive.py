@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.engines import scripted_engine, tiny_engine
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.engines import scripted_engine, tiny_engine
 
 import sestina
 from sestina import Engine, SamplingParams
@@ -123,5 +123,3 @@ def test_the_pool_is_small_enough_to_preempt() -> None:
         )
         assert {c.finish_reason for c in completions} == {"length"}
         assert small.stats().num_preempted > 0
-
-

@@ -128,7 +128,9 @@ def test_join_by_concatenation_keeps_the_text(engine: Engine) -> None:
 def test_a_variable_is_pasted_without_coming_back(engine: Engine) -> None:
     @function
     def program(s: State) -> None:
-        s += "Name: " + gen("name", max_tokens=4, ignore_eos=True) + " again: " + sestina.var("name")
+        s += (
+            "Name: " + gen("name", max_tokens=4, ignore_eos=True) + " again: " + sestina.var("name")
+        )
 
     state = program.run(backend=engine)
     assert state.text() == f"Name: {state['name']} again: {state['name']}"
@@ -177,9 +179,7 @@ def test_async_programs_share_one_loop(engine: Engine) -> None:
         return [completion.text for completion in completions]
 
     texts = asyncio.run(main())
-    assert texts == [
-        engine.generate(f"prompt {i}", max_tokens=5, seed=i).text for i in range(20)
-    ]
+    assert texts == [engine.generate(f"prompt {i}", max_tokens=5, seed=i).text for i in range(20)]
 
 
 def test_logprobs_are_the_models_own() -> None:
@@ -221,7 +221,7 @@ def test_one_failing_program_harms_no_other(engine: Engine) -> None:
 
     states = program.run_batch([{"pattern": p} for p in ["a+", "(", "b+"]], backend=engine)
     assert [state.error() is None for state in states] == [True, False, True]
-    with pytest.raises(ProgramError, match="test_programs.py"):
+    with pytest.raises(ProgramError, match=r"test_programs\.py"):
         _ = states[1]["b"]
 
 

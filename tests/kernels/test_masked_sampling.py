@@ -275,6 +275,10 @@ def test_broken_logits_are_reported_even_where_forbidden(
         assert bad == -1
         assert np.isnan(removed[0])
         assert good >= 0
+    rows = np.zeros(2, dtype=np.int32)
+    ids, removed_mass = reference.masked_sample(logits, mask[None], rows, wishes)
+    assert ids.tolist()[0] == -1
+    assert np.isnan(removed_mass[0])
 
 
 def test_nothing_allowed() -> None:

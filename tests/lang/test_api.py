@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import enum
 import itertools
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -135,6 +137,47 @@ def test_dtype_reads_values_of_the_type(dtype: type, text: str, value: object) -
     result = parse(text)
     assert result == value
     assert type(result) is dtype
+
+
+class Colour(enum.Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+@dataclass(frozen=True)
+class Invoice:
+    vendor: str
+    total: float
+    colours: list[Colour]
+
+
+@pytest.mark.parametrize(
+    ("schema", "text", "value"),
+    [
+        (
+            Invoice,
+            '{"vendor": "A", "total": 1.5, "colours": ["red"]}',
+            Invoice("A", 1.5, [Colour.RED]),
+        ),
+        (list[int], "[1, 2]", [1, 2]),
+        (int, "7", 7),
+        (Colour, '"blue"', Colour.BLUE),
+    ],
+)
+def test_schema_gives_values_of_the_type_and_json_schema_the_text(
+    schema: Any, text: str, value: object
+) -> None:
+    typed_step, text_step = gen("x", schema=schema).steps[0], gen("x", json_schema=schema).steps[0]
+    assert typed_step.op == text_step.op
+    assert text_step.parse is None
+    assert typed_step.parse is not None
+    assert typed_step.parse(text) == value
+
+
+def test_json_schema_takes_a_dict_and_its_text() -> None:
+    assert ops(gen("x", json_schema={"type": "integer"})) == ops(
+        gen("x", json_schema='{"type": "integer"}')
+    )
 
 
 def test_gen_int_and_gen_string_are_dtypes() -> None:

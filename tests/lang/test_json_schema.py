@@ -159,8 +159,9 @@ def test_dates_are_the_calendar(day: datetime.date, shift: int) -> None:
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-99, 99) | st.text(max_size=3),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.text(max_size=2), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 
@@ -185,9 +186,7 @@ def test_layouts_of_a_constant(value: Any) -> None:
 @given(VALUES)
 def test_any_json_is_accepted_by_the_true_schema(value: Any) -> None:
     for mode, indent in (("spaced", None), ("any(40)", 3)):
-        assert accepts(
-            grammar_of(True, mode), json.dumps(value, ensure_ascii=False, indent=indent)
-        )
+        assert accepts(grammar_of(True, mode), json.dumps(value, ensure_ascii=False, indent=indent))
 
 
 def test_indent_of_a_schema_is_that_of_json_dumps() -> None:

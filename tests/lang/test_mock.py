@@ -4,7 +4,7 @@ import pytest
 
 from sestina.lang.api import function, gen, select
 from sestina.lang.clients.mock import MockBackend, MockCall
-from sestina.lang.errors import InvalidParams, ModelError, ProgramError
+from sestina.lang.errors import EngineClosed, InvalidParams, ModelError, ProgramError
 from sestina.lang.ir import Ids, Release, Text
 from sestina.lang.session import ROOT, Done, SessionOptions
 from sestina.lang.state import State
@@ -75,3 +75,6 @@ def test_ids_are_code_points_and_unknown_branches_are_refused() -> None:
     assert [next(events).text, type(next(events))] == ["Hi", Done]  # type: ignore[union-attr]
     with pytest.raises(InvalidParams, match="never announced"):
         session.submit("0.0", [Text(("a",))])
+    session.close()
+    with pytest.raises(EngineClosed):
+        session.submit(ROOT, [Text(("a",))])

@@ -141,6 +141,8 @@ def test_a_backend_is_needed_and_may_be_the_default() -> None:
         greet.run("Ada")
     with pytest.raises(TypeError, match="not a backend: str"):
         set_default_backend("gpt2")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="not a backend: str"):
+        greet.run("Ada", backend="gpt2")
     backend = MockBackend()
     set_default_backend(backend)
     try:
