@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 
 from sestina.lang.session import Event
+from sestina.lang.sleepers import Sleepers
 
 
 class EventQueue:
@@ -16,7 +16,7 @@ class EventQueue:
     def __init__(self) -> None:
         self._events: deque[Event] = deque()
         self._changed = threading.Condition()
-        self._sleepers: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+        self._sleepers = Sleepers()
         self._closed = False
 
     def put(self, event: Event) -> None:
@@ -34,11 +34,7 @@ class EventQueue:
 
     def _wake(self) -> None:
         self._changed.notify_all()
-        for loop, sleeper in self._sleepers:
-            # A loop that has been closed meanwhile has no reader left to wake.
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(sleeper.set)
-        self._sleepers.clear()
+        self._sleepers.wake()
 
     def __iter__(self) -> Iterator[Event]:
         while True:
@@ -52,14 +48,12 @@ class EventQueue:
 
     async def __aiter__(self) -> AsyncIterator[Event]:
         while True:
-            sleeper = asyncio.Event()
             with self._changed:
                 event = self._events.popleft() if self._events else None
-                if event is None:
-                    if self._closed:
-                        return
-                    self._sleepers.append((asyncio.get_running_loop(), sleeper))
-            if event is None:
-                await sleeper.wait()
-            else:
+                if event is None and self._closed:
+                    return
+                sleeper = None if event is not None else self._sleepers.add()
+            if event is not None:
                 yield event
+            elif sleeper is not None:
+                await sleeper

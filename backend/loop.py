@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
@@ -25,7 +26,8 @@ class Loop:
         self._core = core
         self._check = check
         self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self._programs: list[Program] = []
+        # Weak: a program that nobody reads and nothing computes for needs no end.
+        self._programs: weakref.WeakSet[Program] = weakref.WeakSet()
         self._closing = False
         self._error: EngineClosed | None = None
         self._lock = threading.Lock()  # guards _error against a post that would never run
@@ -61,7 +63,7 @@ class Loop:
 
     def add(self, program: Program) -> None:
         """On the engine's thread: a program to be ended with the engine."""
-        self._programs.append(program)
+        self._programs.add(program)
 
     def close(self) -> None:
         """Cancel every program and end the thread. Idempotent; callable from any thread."""
@@ -97,7 +99,6 @@ class Loop:
         if self._core.scheduler.waiting:
             raise InternalError("sequences wait, but nothing was computed that they could wait for")
         self._core.scheduler.check()
-        self._programs = [program for program in self._programs if not program.is_closed]
         self._inbox.get()()
 
     def _drain(self) -> None:
@@ -110,7 +111,7 @@ class Loop:
 
     def _refuse_rest(self, error: EngineClosed) -> None:
         """The thread ends: whatever was submitted gets its answer all the same."""
-        for program in self._programs:
+        for program in list(self._programs):
             program.close(error)
         while True:
             try:

@@ -10,7 +10,7 @@ from sestina.backend.event_queue import EventQueue
 from sestina.backend.loop import Loop
 from sestina.backend.program import Program
 from sestina.lang import ir
-from sestina.lang.errors import InvalidParams
+from sestina.lang.errors import EngineClosed, InvalidParams
 from sestina.lang.session import ROOT, Event, SessionOptions
 
 
@@ -24,12 +24,15 @@ class EngineSession:
         self._events = EventQueue()
         self._program = Program(core, options, seed, self._events, loop.post_if_open)
         self._known = {ROOT}
+        self._is_closed = False
         self._lock = threading.Lock()  # keeps the order of one branch's ops across threads
         loop.post(lambda: loop.add(self._program))
 
     def submit(self, branch: str, ops: Sequence[ir.Op]) -> None:
         """Queue ops; starts compiling their constraints at once. Never blocks."""
         with self._lock:
+            if self._is_closed:
+                raise EngineClosed("this session is closed")
             if branch not in self._known:
                 raise InvalidParams(f"no branch {branch!r}: no Fork announced it")
             for op in ops:
@@ -61,4 +64,6 @@ class EngineSession:
 
     def close(self) -> None:
         """End the session: what still runs is cancelled, events end. Idempotent."""
+        with self._lock:
+            self._is_closed = True
         self._loop.post_if_open(self._program.close)

@@ -1,8 +1,9 @@
 """Sixteen documents become sixteen typed records: python examples/extract_demo.py [out.jsonl]
 
 Invoices, product pages, CVs and incident reports, each read into the pydantic model of its kind.
-The instructions are the same for all, so they are computed once and shared through the KV cache;
-keys, quotes and braces are forced by the schema and cost no sampling; every record validates.
+The instructions are the same for all: computed once, then taken from the KV cache. What the schema
+forces (keys, quotes, braces) is not sampled. Every record validates whatever the model thinks; how
+true it is depends on the model, and the default one is tiny (135 million parameters).
 """
 
 from __future__ import annotations
@@ -13,24 +14,18 @@ import time
 from datetime import date
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, WithJsonSchema
 
 from sestina import Engine, State, assistant, function, gen, system, user
 
-Short = Annotated[str, Field(max_length=40)]
-Few = Annotated[list[Annotated[str, Field(max_length=30)]], Field(max_length=4)]
+Short = Annotated[str, Field(pattern="^[A-Z]", max_length=40)]
+Item = Annotated[str, Field(pattern="^[A-Za-z][^,]*$", max_length=30)]
+Few = Annotated[list[Item], Field(min_length=1, max_length=4)]
 Amount = Annotated[int, Field(ge=0, le=9_999_999)]
-
-
-class Currency(str, Enum):
-    CHF = "CHF"
-    EUR = "EUR"
-    GBP = "GBP"
-    JPY = "JPY"
-    NOK = "NOK"
-    USD = "USD"
+Currency = Literal["CHF", "EUR", "GBP", "JPY", "NOK", "USD"]
+Day = Annotated[date, WithJsonSchema({"type": "string", "format": "date", "pattern": "^20[12]"})]
 
 
 class Severity(str, Enum):
@@ -43,11 +38,11 @@ class Severity(str, Enum):
 class Invoice(BaseModel):
     seller: Short
     customer: Short
-    invoice_number: Short
-    invoice_date: date
-    items: Few
+    invoice_number: Annotated[str, Field(min_length=2, max_length=12)]
+    invoice_date: Day
     currency: Currency
     total: Amount
+    items: Few
     paid: bool
 
 
@@ -67,28 +62,22 @@ class Resume(BaseModel):
     languages: Few
     skills: Few
     years_of_experience: Annotated[int, Field(ge=0, le=60)]
-    start_date: date | None
+    start_date: Day | None
     willing_to_relocate: bool
 
 
 class Incident(BaseModel):
     title: Short
-    incident_date: date
+    incident_date: Day
     severity: Severity
-    cause: Short
-    actions: Few
     duration_minutes: Annotated[int, Field(ge=0, le=99_999)]
+    actions: Few
     resolved: bool
 
 
-RECORDS: dict[str, type[BaseModel]] = {
-    "invoice": Invoice,
-    "product": Product,
-    "cv": Resume,
-    "incident": Incident,
-}
-HERE = Path(__file__).parent
-INSTRUCTIONS = (HERE / "data" / "instructions.md").read_text(encoding="utf-8")
+RECORDS = {"invoice": Invoice, "product": Product, "cv": Resume, "incident": Incident}
+DATA = Path(__file__).parent / "data"
+INSTRUCTIONS = (DATA / "instructions.md").read_text(encoding="utf-8")
 
 
 @function
@@ -100,7 +89,7 @@ def read_document(s: State, kind: str, document: str) -> None:
 
 def main(out: str = "out/demo.jsonl", model: str = "smollm2-135m-instruct") -> int:
     """Read every document, write the records, print what happened; 1 if any record failed."""
-    paths = sorted((HERE / "data").glob("*_*.txt"))
+    paths = sorted(DATA.glob("*.txt"))
     batch = [{"kind": p.name.split("_")[0], "document": p.read_text("utf-8")} for p in paths]
     with Engine(model) as engine:
         started = time.perf_counter()
@@ -108,29 +97,26 @@ def main(out: str = "out/demo.jsonl", model: str = "smollm2-135m-instruct") -> i
         seconds = time.perf_counter() - started
         stats = engine.stats()
 
+    num_failed = 0
     Path(out).parent.mkdir(parents=True, exist_ok=True)
-    failed = 0
+    print(f"\n{'document':16} cached forced sampled  record")
     with open(out, "w", encoding="utf-8") as lines:
-        for path, item, state in zip(paths, batch, states, strict=True):
+        for path, state in zip(paths, states, strict=True):
             if error := state.error():
-                failed += 1
-                print(f"{path.name:16} failed: {error}")
+                num_failed += 1
+                print(f"{path.name:16} FAILED: {error}")
                 continue
-            record: BaseModel = RECORDS[item["kind"]].model_validate(state["record"])
-            data = record.model_dump(mode="json")
+            data = state["record"].model_dump(mode="json")  # an Invoice, a Product, ...
             lines.write(json.dumps({"document": path.name, "record": data}) + "\n")
-            meta = state.get_meta_info("record")
-            fields = "  ".join(str(v) for v in list(data.values())[:4])
-            print(f"{path.name:16} {meta.forced:4} forced {meta.sampled:4} sampled  {fields[:80]}")
+            usage, values = state.usage, ", ".join(map(str, data.values()))
+            counts = f"{usage.cached:6} {usage.forced:6} {usage.sampled:7}"
+            print(f"{path.name:16} {counts}  {values[:66]}")
 
-    print(f"\n{len(states) - failed} of {len(states)} records written to {out}")
-    print(f"prefilled         {stats.prefilled:6} tokens")
-    print(f"from the cache    {stats.cached:6} tokens ({stats.cache_hit_rate:.0%} of the prompts)")
-    print(f"forced by grammar {stats.forced:6} tokens")
-    print(f"sampled           {stats.sampled:6} tokens")
-    print(f"forward passes    {stats.forward_passes:6}")
-    print(f"seconds           {seconds:6.1f}")
-    return 1 if failed else 0
+    print(f"\n{len(paths) - num_failed} of {len(paths)} records written to {out}")
+    for counter in ("prefilled", "cached", "forced", "sampled", "forward_passes"):
+        print(f"{counter.replace('_', ' '):15}{getattr(stats, counter):8,}")
+    print(f"seconds        {seconds:8.1f}")
+    return 1 if num_failed else 0
 
 
 if __name__ == "__main__":

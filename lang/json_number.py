@@ -3,7 +3,8 @@
 Free numbers have JSON's whole grammar. Under a bound a number is written without exponent, and the
 language is exactly the decimal spellings whose value is inside: comparing a spelling with a bound
 digit by digit from the left is a finite automaton. An exclusive bound also holds for the value as
-an IEEE 754 double, which is what most readers make of it.
+an IEEE 754 double, which is what most readers make of it; so decimals closer to it than the next
+double are left out.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from sestina.lang import json_text
 from sestina.lang.json_keywords import type_name, types_of
 from sestina.lang.json_refs import resolve
+from sestina.lang.json_shapes import check_shape
 
 MAX_BRANCHES = 300
 MAX_REF_STEPS = 32
@@ -70,18 +71,20 @@ def _outline(document: Any, branch: Any, pointer: str) -> Outline:
 def _constants(schema: Mapping[str, Any]) -> Values | None:
     if "const" in schema:
         return (schema["const"],)
-    return tuple(schema["enum"]) if isinstance(schema.get("enum"), list) else None
+    return tuple(schema["enum"]) if "enum" in schema else None
 
 
 def _target(document: Any, schema: Any, pointer: str) -> Mapping[str, Any]:
     """The schema behind references and one-item allOf; {} (anything) where that is not plain."""
     for _ in range(MAX_REF_STEPS):
-        if not isinstance(schema, dict):
+        check_shape(schema, pointer)
+        if isinstance(schema, bool):
             return {}
         if "$ref" in schema:
             schema, _place = resolve(document, schema["$ref"], pointer)
-        elif isinstance(schema.get("allOf"), list) and len(schema["allOf"]) == 1:
+        elif len(schema.get("allOf", ())) == 1:
             schema = schema["allOf"][0]
         else:
-            return schema
+            plain: Mapping[str, Any] = schema
+            return plain
     return {}

@@ -53,6 +53,7 @@ from sestina.lang.json_layout import Layout
 from sestina.lang.json_merge import conjunction, tuple_items
 from sestina.lang.json_overlap import are_disjoint
 from sestina.lang.json_refs import child, resolve
+from sestina.lang.json_shapes import check_shape
 
 ANYWHERE = "*"  # the pointer of "any JSON value", which is no place in the schema
 
@@ -120,13 +121,16 @@ class _Compiler:
             return self.any_value(layout)
         if schema is False:
             return NOTHING
-        if not isinstance(schema, dict):
-            self.fail(InvalidConstraint, "a schema is an object or a boolean", pointer)
+        check_shape(schema, pointer)
         if self.depth >= MAX_INLINE_DEPTH:
             return self.rule(schema, pointer, layout)
         self.depth += 1
         try:
             return self.keywords(schema, pointer, layout)
+        except InvalidConstraint as error:
+            if error.pointer is not None:
+                raise
+            raise InvalidConstraint(error.reason, pointer=pointer) from None
         finally:
             self.depth -= 1
 
@@ -153,8 +157,6 @@ class _Compiler:
     def note(self, schema: Schema, keyword: str, pointer: str) -> bool:
         """Whether this keyword asserts something; for the report, and refusing what must be."""
         value = schema[keyword]
-        if keyword == "format" and not isinstance(value, str):
-            self.fail(InvalidConstraint, "format must be a string", pointer, keyword)
         if keyword == "$id" and pointer:
             self.fail(UnsupportedConstraint, "an $id below the root", pointer, keyword)
         if keyword in REFUSED:
@@ -180,7 +182,7 @@ class _Compiler:
             if isinstance(target, bool):
                 return self.schema(target, place, layout)
             return self.rule(target, place, layout)
-        branches = self.branches(keyword, value, pointer)
+        branches = [(branch, child(pointer, keyword, i)) for i, branch in enumerate(value)]
         if keyword == "allOf":
             whole, place = branches[0]
             for branch, _ in branches[1:]:
@@ -190,11 +192,6 @@ class _Compiler:
             self.check_disjoint([branch for branch, _ in branches], pointer)
         return either(self.schema(branch, place, layout) for branch, place in branches)
 
-    def branches(self, keyword: str, value: Any, pointer: str) -> list[tuple[Any, str]]:
-        if not isinstance(value, list) or not value:
-            self.fail(InvalidConstraint, f"{keyword} must be a non-empty list", pointer, keyword)
-        return [(branch, child(pointer, keyword, i)) for i, branch in enumerate(value)]
-
     def merged(self, schema: Schema, applied: list[str], pointer: str, layout: Layout) -> Expr:
         """Several applicators, or one beside other keywords: all of them hold at once."""
         keyword = applied[0]
@@ -202,7 +199,7 @@ class _Compiler:
         if keyword == "$ref":
             target, _ = resolve(self.document, schema[keyword], pointer)
             return self.schema(self.conjunction(target, rest, pointer), pointer, layout)
-        branches = [branch for branch, _ in self.branches(keyword, schema[keyword], pointer)]
+        branches = schema[keyword]
         if keyword == "allOf":
             whole: Any = rest
             for branch in branches:
@@ -216,6 +213,8 @@ class _Compiler:
         )
 
     def conjunction(self, a: Any, b: Any, pointer: str) -> Any:
+        check_shape(a, pointer)
+        check_shape(b, pointer)
         self.num_merges += 1
         if self.num_merges > MAX_MERGES:
             self.fail(ConstraintLimitExceeded, f"more than {MAX_MERGES} schemas merged", pointer)
@@ -235,21 +234,16 @@ class _Compiler:
 
     def plain(self, schema: Schema, pointer: str, layout: Layout) -> Expr:
         """A schema without applicators."""
-        try:
-            types = types_of(schema)
-            if "enum" in schema or "const" in schema:
-                return self.enumerated(schema, pointer, layout)
-            if "type" not in schema and not any(ENFORCED.get(k) for k in schema):
-                return self.any_value(layout)
-            return either(
-                lower_type(self, schema, pointer, layout)
-                for name, lower_type in _BY_TYPE.items()
-                if name in types
-            )
-        except InvalidConstraint as error:
-            if error.pointer is not None:
-                raise
-            raise InvalidConstraint(error.reason, pointer=pointer) from None
+        types = types_of(schema)
+        if "enum" in schema or "const" in schema:
+            return self.enumerated(schema, pointer, layout)
+        if "type" not in schema and not any(ENFORCED.get(k) for k in schema):
+            return self.any_value(layout)
+        return either(
+            lower_type(self, schema, pointer, layout)
+            for name, lower_type in _BY_TYPE.items()
+            if name in types
+        )
 
     def enumerated(self, schema: Schema, pointer: str, layout: Layout) -> Expr:
         """The members of enum / const that the other keywords of the schema allow."""
@@ -291,10 +285,8 @@ class _Compiler:
         inside = parts[0] if len(parts) == 1 else And(tuple(parts))
         return seq(json_string.QUOTE, inside, json_string.QUOTE)
 
-    def regex(self, pattern: Any, pointer: str, keyword: str) -> Expr:
+    def regex(self, pattern: str, pointer: str, keyword: str) -> Expr:
         """The inside of a string: a match anywhere for pattern, of everything for a format."""
-        if not isinstance(pattern, str):
-            self.fail(InvalidConstraint, "pattern must be a string", pointer, "pattern")
         try:
             return regex_syntax.lower(
                 pattern,
@@ -332,10 +324,6 @@ class _Compiler:
 
     def object(self, schema: Schema, pointer: str, layout: Layout) -> Expr:
         known, required = schema.get("properties", {}), schema.get("required", [])
-        if not isinstance(known, dict):
-            self.fail(InvalidConstraint, "properties must be an object", pointer, "properties")
-        if not isinstance(required, list) or not all(isinstance(n, str) for n in required):
-            self.fail(InvalidConstraint, "required must be a list of names", pointer, "required")
         other, inner = schema.get("additionalProperties", True), layout.inner()
         members: list[tuple[Expr, bool]] = []
         for name in {**known, **dict.fromkeys(required)}:

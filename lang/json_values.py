@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from sestina.lang import json_text
-from sestina.lang.errors import InvalidConstraint, UnsupportedConstraint
+from sestina.lang.errors import UnsupportedConstraint
 from sestina.lang.json_formats import FORMATS
 from sestina.lang.json_keywords import (
     APPLICATORS,
@@ -21,6 +21,7 @@ from sestina.lang.json_keywords import (
     types_of,
 )
 from sestina.lang.json_merge import tuple_items
+from sestina.lang.json_shapes import check_shape
 
 
 def members(schema: Schema, pointer: str) -> list[Any]:
@@ -30,8 +31,6 @@ def members(schema: Schema, pointer: str) -> list[Any]:
     an object or array raises UnsupportedConstraint, as does every keyword not understood here.
     """
     values = schema.get("enum", [schema.get("const")])
-    if not isinstance(values, list):
-        raise InvalidConstraint("enum must be a list", pointer=pointer, keyword="enum")
     kept: list[Any] = []
     seen: set[str] = set()
     for value in values:
@@ -52,6 +51,7 @@ def _is_valid(value: Any, schema: Schema, pointer: str) -> bool:
 
 def _is_valid_inside(value: Any, schema: Any, pointer: str) -> bool:
     """Validity under a sub-schema, all of whose keywords must be understood here."""
+    check_shape(schema, pointer)
     if isinstance(schema, bool):
         return schema
     for keyword, setting in schema.items():

@@ -45,18 +45,23 @@ def opposite(letter: str) -> Ranges:
 def _negative(letter: str) -> Ranges:
     """The characters that no engine counts as `\\d`, `\\w` or `\\s` (`letter` d, w or s).
 
-    The Unicode sets come from this Python's tables on first use (about 0.1 s each). Characters it
-    does not know are left out too: another engine's tables may be newer.
+    The Unicode sets of d and w come from this Python's tables on first use (about 0.1 s each).
+    Characters it does not know are left out of them too: another engine's tables may be newer.
     """
+    if letter == "s":
+        return complement(SPACE + _OTHER_SPACE)
     if letter == "d":
         return complement(DIGITS + _where(str.isdecimal))
-    if letter == "s":
-        return complement(SPACE + _where(str.isspace) + _OTHER_SPACE)
     return complement(WORD + _where(_is_word) + _OTHER_WORD)
 
 
-# U+180E was a space until Unicode 6.3; U+FEFF is one in ECMA-262.
-_OTHER_SPACE: Ranges = ((0x180E, 0x180E), (0xFEFF, 0xFEFF))
+# White_Space, and what `str.isspace` adds (U+001C to U+001F); U+180E was a space until Unicode 6.3
+# and U+FEFF is one in ECMA-262.
+_OTHER_SPACE: Ranges = (
+    *((0x1C, 0x1F), (0x85, 0x85), (0xA0, 0xA0), (0x1680, 0x1680), (0x180E, 0x180E)),
+    *((0x2000, 0x200A), (0x2028, 0x2029), (0x202F, 0x202F), (0x205F, 0x205F)),
+    *((0x3000, 0x3000), (0xFEFF, 0xFEFF)),
+)
 
 # Word characters by Unicode TR 18 annex C whose category does not show it: join controls, circled
 # and squared letters.

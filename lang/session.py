@@ -5,6 +5,10 @@ is `ROOT` ("0"), a child is announced by a `Fork` op ("0.2"); ops for an announc
 submitted at once. The n-th op submitted on a branch is answered by exactly one `Done` or `Failed`
 with `op == n` (counting from 0); after a failure the branch's remaining ops are answered `Failed`
 with the same cause, and no other branch is touched.
+
+A `Join` waits for everything that was submitted to its children before it. Cancelling a branch
+cancels its descendants. `events` and `aevents` may be called again and go on where the last reader
+stopped.
 """
 
 from __future__ import annotations
@@ -57,7 +61,8 @@ class GenMeta:
     complete), "length" (max_tokens), "select". `matched` is the stop that ended it.
     prefilled / cached: prompt tokens computed for / found in the KV cache for this op.
     forced: appended because the grammar allowed nothing else. sampled: drawn from the model.
-    label_mass, scores, logprobs_of_choices: for select, see `sestina.lang.choices`.
+    choices / label_mass: of a select, how every option scored, and the total probability of all
+    options; see `sestina.lang.choices`.
     """
 
     finish_reason: str
@@ -109,8 +114,7 @@ class Chunk:
     """Text appended to a branch by op number `op`; whole UTF-8 characters only.
 
     Sent for every op that appends text (constants and role markup too), in order, so that joining
-    the chunks of a branch gives its text. `control` marks text of control tokens from the chat
-    template. `ids` and `logprobs` only for gens with stream=True.
+    the chunks of a branch gives its text. `ids` and `logprobs` only for gens with stream=True.
     """
 
     branch: str

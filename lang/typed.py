@@ -213,8 +213,18 @@ def _json_of(value: Any) -> tuple[type, Any]:
     raise UnsupportedConstraint(f"no exact JSON for the enumerated value {value!r}")
 
 
+def _hints(cls: Any) -> dict[str, Any]:
+    """The annotations of a class, evaluated, with Annotated and Required kept."""
+    try:
+        return typing.get_type_hints(cls, include_extras=True)
+    except NameError as error:
+        raise UnsupportedConstraint(
+            f"an annotation of {cls.__name__} cannot be read here: {error}"
+        ) from error
+
+
 def _dataclass(builder: _Builder, cls: Any) -> Codec:
-    hints = typing.get_type_hints(cls, include_extras=True)
+    hints = _hints(cls)
     fields = [f for f in dataclasses.fields(cls) if f.init]
     required = [
         f.name
@@ -225,17 +235,14 @@ def _dataclass(builder: _Builder, cls: Any) -> Codec:
 
 
 def _typed_dict(builder: _Builder, cls: Any) -> Codec:
-    hints = {
-        name: _unwrapped(hint)
-        for name, hint in typing.get_type_hints(cls, include_extras=True).items()
-    }
+    hints = {name: _unwrapped(hint) for name, hint in _hints(cls).items()}
     return _record(builder, hints, [n for n in hints if n in _required_keys(cls)], dict)
 
 
 def _required_keys(cls: Any) -> set[str]:
     """The required keys; postponed annotations hide Required and NotRequired from the class."""
     required = set(cls.__required_keys__)
-    for name, hint in typing.get_type_hints(cls, include_extras=True).items():
+    for name, hint in _hints(cls).items():
         marker = getattr(typing.get_origin(hint), "_name", None)
         if marker in ("Required", "NotRequired"):
             (required.add if marker == "Required" else required.discard)(name)
@@ -249,7 +256,7 @@ def _unwrapped(hint: Any) -> Any:
 
 
 def _named_tuple(builder: _Builder, cls: Any) -> Codec:
-    hints = typing.get_type_hints(cls, include_extras=True)
+    hints = _hints(cls)
     parts = [builder.codec(hints.get(name, Any)) for name in cls._fields]
     return _fixed_tuple(parts, cls._make)
 

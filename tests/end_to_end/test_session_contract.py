@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 from support.engines import scripted_engine
+from support.sessions import answers, drain, events_of, gen, text, unresolvable, values
 
 from sestina.lang.choices import pick
 from sestina.lang.clients.mock import MockBackend
@@ -23,7 +24,6 @@ from sestina.lang.ir import (
     Fork,
     Gen,
     Join,
-    Op,
     Release,
     Select,
     SetVar,
@@ -39,13 +39,10 @@ from sestina.lang.session import (
     Ended,
     Event,
     Failed,
-    Session,
     SessionOptions,
 )
 
 FACTORIES: Mapping[str, Callable[[], Backend]] = {"engine": scripted_engine, "mock": MockBackend}
-
-SHORT = SamplingParams(max_tokens=4)
 
 
 @pytest.fixture(params=sorted(FACTORIES))
@@ -55,50 +52,6 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     close = getattr(made, "close", None)
     if close is not None:
         close()
-
-
-def gen(name: str | None, *, n: int | None = None, stream: bool = False) -> Gen:
-    return Gen(name, SHORT.merge(SamplingParams(n=n)), stream=stream)
-
-
-def unresolvable() -> Text:
-    """An op that fails on every backend: it mentions a variable that was never set."""
-    return Text((Var("never set"),))
-
-
-def events_of(
-    backend: Backend, *submissions: tuple[str, Sequence[Op]], options: SessionOptions | None = None
-) -> list[Event]:
-    """Submit to branches in this order, then collect everything until all of them have ended.
-
-    A Join waits for what was submitted to its children before it, so it comes after that.
-    """
-    session = backend.open(options or SessionOptions(seed=1))
-    for branch, ops in submissions:
-        session.submit(branch, ops)
-    return drain(session, len({branch for branch, _ in submissions}))
-
-
-def drain(session: Session, num_branches: int) -> list[Event]:
-    """All events, up to and including `num_branches` Ended; then the session is closed."""
-    events: list[Event] = []
-    for event in session.events():
-        events.append(event)
-        if sum(isinstance(e, Ended) for e in events) == num_branches:
-            session.close()
-    return events
-
-
-def answers(events: Iterable[Event], branch: str = ROOT) -> list[Done | Failed]:
-    return [e for e in events if isinstance(e, (Done, Failed)) and e.branch == branch]
-
-
-def text(events: Iterable[Event], branch: str = ROOT) -> str:
-    return "".join(e.text for e in events if isinstance(e, Chunk) and e.branch == branch)
-
-
-def values(events: Iterable[Event], branch: str = ROOT) -> dict[str | None, object]:
-    return {e.name: e.value for e in answers(events, branch) if isinstance(e, Done)}
 
 
 def test_every_op_is_answered_once_in_order_and_the_branch_ends_last(backend: Backend) -> None:

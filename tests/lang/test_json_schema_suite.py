@@ -34,7 +34,7 @@ def run_case(case: dict[str, Any], counts: Counter[str]) -> list[str]:
     counts["compiled"] += 1
     wrong = []
     for test in case["tests"]:
-        if "\\\\ud" in spell(test["data"]) or has_lone_surrogate(test["data"]):
+        if has_lone_surrogate(test["data"]):
             continue
         taken = accepts(grammar, spell(test["data"]))
         counts[f"{'valid' if test['valid'] else 'invalid'} {'taken' if taken else 'left'}"] += 1

@@ -210,6 +210,15 @@ def test_objects_of_classes_take_no_extra_keys() -> None:
     assert not accepts(person, '{"name":"a","home":{"street":"b"},"x":1}')
 
 
+def test_annotations_out_of_reach_are_named() -> None:
+    @dataclasses.dataclass
+    class Local:
+        value: Nowhere  # noqa: F821
+
+    with pytest.raises(UnsupportedConstraint, match=r"annotation of Local.*Nowhere"):
+        schema_of(Local)
+
+
 def test_two_classes_of_one_name() -> None:
     pair = tuple[Color, Namesake.Color]
     assert accepts(json_schema(pair).to_grammar(), '["red", {"shade": 3}]')
