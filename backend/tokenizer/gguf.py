@@ -10,10 +10,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sestina.backend.tokenizer.gguf_metadata import Value, read_metadata
 from sestina.backend.tokenizer.gguf_pre import pre_tokenizer
 from sestina.backend.tokenizer.hf import TokenizerSpec
 from sestina.backend.tokenizer.vocabulary import SPACE
+from sestina.backend.weights.gguf_file import Value, read_metadata
 from sestina.lang.errors import ModelError
 
 _UNKNOWN, _CONTROL, _USER_DEFINED, _UNUSED, _BYTE = 2, 3, 4, 5, 6

@@ -7,9 +7,9 @@ that is undone here. Format: https://github.com/ggml-org/ggml/blob/master/docs/g
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from sestina.backend.batch import ModelConfig
 from sestina.backend.weights.checkpoint import Checkpoint, LazyTensors
+from sestina.backend.weights.gguf_file import TensorInfo, read_header
 from sestina.lang.errors import ModelError
 
 TOP_NAMES: Mapping[str, str] = {
@@ -71,25 +72,19 @@ KNOWN_KEYS = frozenset(
 
 def read_gguf(path: Path) -> Checkpoint:
     """ModelError for another architecture than llama, a split or damaged file, unknown metadata."""
-    gguf = _gguf_package()
-    with _damage_named(path):
-        reader = gguf.GGUFReader(path)
-        metadata = {
-            name: field.contents()
-            for name, field in reader.fields.items()
-            if not name.startswith("tokenizer.ggml.") or name.endswith("_token_id")
-        }
-        stored = {tensor.name: tensor for tensor in reader.tensors}
-    file = _File(path, gguf, metadata, stored)
+    header = read_header(path)
+    file = _File(path, _gguf_package(), header.metadata, header.tensors)
+    file.check_extent()
     config = _config(file)
-    eos = metadata.get("tokenizer.ggml.eos_token_id")
-    eot = metadata.get("tokenizer.ggml.eot_token_id")
+    eos, eot, bos = (
+        file.metadata.get(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "eot", "bos")
+    )
     return Checkpoint(
         path=path,
         config=config,
         tensors=LazyTensors(dict(_readers(file, config))),
-        eos_ids=tuple(dict.fromkeys(i for i in (eos, eot) if i is not None)),
-        bos_id=metadata.get("tokenizer.ggml.bos_token_id"),
+        eos_ids=tuple(dict.fromkeys(i for i in (eos, eot) if isinstance(i, int))),
+        bos_id=bos if isinstance(bos, int) else None,
         dtype=torch.float32,
     )
 
@@ -104,21 +99,12 @@ def _gguf_package() -> Any:
     return gguf
 
 
-@contextmanager
-def _damage_named(path: Path) -> Iterator[None]:
-    # What GGUFReader and numpy raise on files that are cut short or are something else.
-    try:
-        yield
-    except (ValueError, KeyError, IndexError, TypeError, OverflowError, OSError) as error:
-        raise ModelError(f"{path} cannot be read as GGUF: {error}") from error
-
-
 @dataclass(frozen=True, slots=True)
 class _File:
     path: Path
     gguf: Any
     metadata: Mapping[str, Any]
-    stored: Mapping[str, Any]
+    stored: Mapping[str, TensorInfo]
 
     def number(self, key: str, default: float | None = None) -> float:
         value = self.metadata.get(f"llama.{key}", default)
@@ -132,9 +118,29 @@ class _File:
     def tensor(self, name: str) -> Tensor:
         """Dequantised, float32, in torch's order of axes."""
         held = self.stored[name]
-        with _damage_named(self.path):
-            values = self.gguf.quants.dequantize(held.data, held.tensor_type)
+        kind, shape = self._layout(held)
+        data = np.memmap(self.path, np.uint8, "r", offset=held.start, shape=shape)
+        try:
+            values = self.gguf.quants.dequantize(data, kind)
+        except NotImplementedError as error:
+            raise ModelError(f"{self.path}: tensor {name} is {kind.name}: {error}") from error
         return torch.from_numpy(np.array(values, dtype=np.float32, copy=True))
+
+    def check_extent(self) -> None:
+        """ModelError unless the file holds all of every tensor."""
+        size = self.path.stat().st_size
+        for held in self.stored.values():
+            _, shape = self._layout(held)
+            if held.start + math.prod(shape) > size:
+                raise ModelError(f"{self.path} is cut short: tensor {held.name} ends beyond it")
+
+    def _layout(self, held: TensorInfo) -> tuple[Any, tuple[int, ...]]:
+        """The data type of a stored tensor, and its shape in bytes."""
+        try:
+            kind = self.gguf.GGMLQuantizationType(held.kind)
+            return kind, self.gguf.quant_shape_to_byte_shape(held.shape, kind)
+        except ValueError as error:
+            raise ModelError(f"{self.path}: tensor {held.name}: {error}") from error
 
 
 def _config(file: _File) -> ModelConfig:
@@ -151,7 +157,7 @@ def _config(file: _File) -> ModelConfig:
         raise ModelError(f"{file.path} has no tensor token_embd.weight")
     return ModelConfig(
         architecture="LlamaForCausalLM",
-        vocab_size=int(file.stored["token_embd.weight"].shape[1]),
+        vocab_size=int(file.stored["token_embd.weight"].shape[0]),
         hidden_size=width,
         intermediate_size=file.integer("feed_forward_length"),
         num_layers=file.integer("block_count"),

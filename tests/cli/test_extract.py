@@ -14,6 +14,7 @@ from sestina.cli import extract, main
 from sestina.cli.report import UsageError
 from sestina.lang.clients.mock import MockBackend, MockCall, MockSession
 from sestina.lang.errors import CapacityError, EngineClosed, InvalidConstraint
+from sestina.lang.ir import Text
 from sestina.lang.session import Done, Event, SessionOptions
 
 SCHEMA = '{"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}'
@@ -106,6 +107,11 @@ def test_options_reach_the_program(extract_: Callable[..., int], mock: Any) -> N
     record = next(op for op in ops if getattr(op, "name", None) == "record")
     assert (record.params.max_tokens, record.params.temperature) == (9, 0.5)
     assert "integer" in record.constraint.source
+
+
+def test_the_schema_can_be_hidden_from_the_model(extract_: Callable[..., int], mock: Any) -> None:
+    assert extract_("0.txt", "--instructions", "Attention!", "--hide-schema") == 0
+    assert Text(("Attention!",)) in mock.backend.ops(session=0)
 
 
 def test_bad_documents_are_reported_and_harm_no_other(extract_: Callable[..., int]) -> None:

@@ -52,6 +52,7 @@ def add_parser(commands: Any) -> None:
     add("-o", "--output", required=True, type=Path, metavar="OUT.jsonl", help="where records go")
     add("--model", default=DEFAULT_MODEL, help=MODEL_HELP)
     add("--instructions", default=_INSTRUCTIONS, metavar="TEXT", help="what to tell the model")
+    add("--hide-schema", action="store_true", help="from the model: small ones copy words from it")
     add("--max-tokens", type=_positive, default=512, metavar="N", help="of one record (512)")
     add("--temperature", type=float, default=0.0, metavar="T", help="0 (default) is greedy")
     add("--seed", type=int, help="makes sampling reproducible")
@@ -145,10 +146,10 @@ def _make_program(form: Form, args: argparse.Namespace) -> Program:
     from sestina.lang.api import assistant, function, gen, system, user
 
     # The same for every document, and first: computed once, then taken from the cache.
-    instructions = (
-        f"{args.instructions}\n"
-        f"Answer in JSON that follows this JSON Schema:\n{form.constraint.source}"
-    )
+    instructions = args.instructions
+    if not args.hide_schema:
+        schema = form.constraint.source
+        instructions += f"\nAnswer in JSON that follows this JSON Schema:\n{schema}"
     record = gen(
         "record",
         constraint=form.constraint,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _EPILOG = """\
 A value is text where the parameter is annotated `str` or not at all, else JSON.
 
-  sestina run examples/01_hello.py:hello --arg name=Ada
+  sestina run examples/01_hello.py:capital --arg country=Peru
   sestina run review.py:review --arg-file code=main.py --arg strict=true --json
 
 exit status: 0 done, 1 the program failed, 2 usage, 130 interrupted

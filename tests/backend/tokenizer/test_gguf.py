@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from tokenizers import Regex, pre_tokenizers
 
 from sestina.backend.tokenizer import load_tokenizer
-from sestina.backend.tokenizer.gguf_metadata import read_metadata
 from sestina.backend.tokenizer.gguf_pre import pre_tokenizer
 from sestina.backend.tokenizer.vocabulary import byte_alphabet
 from sestina.backend.weights.fetch import cached_model
+from sestina.backend.weights.gguf_file import read_metadata
 from sestina.lang.errors import ModelError
 
 NORMAL, UNKNOWN, CONTROL, USER, UNUSED, BYTE = range(1, 7)
