@@ -135,6 +135,5 @@ def _completion(state: State, *, keep_error: bool = False) -> Completion:
         if not keep_error:
             raise
         return Completion((), (), error)
-    found = state.get_meta_info(NAME)
-    metas = tuple(found) if isinstance(found, list) else (found,)
+    metas = tuple(state.get_meta_infos(NAME))
     return Completion(tuple(value) if len(metas) > 1 else (value,), metas)

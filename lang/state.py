@@ -256,13 +256,21 @@ class State:
     get_var = __getitem__
     set_var = __setitem__
 
-    def get_meta_info(self, name: str) -> MetaInfo | list[MetaInfo]:
-        """How a value came about; a list for n > 1. KeyError if it was not generated."""
+    def names(self) -> list[str]:
+        """The variables of this branch, in the order in which they were first appended or set."""
+        return list(self._record.variables)
+
+    def get_meta_info(self, name: str) -> MetaInfo:
+        """How a value came about (with n > 1, its first). KeyError if it was not generated."""
+        return self.get_meta_infos(name)[0]
+
+    def get_meta_infos(self, name: str) -> list[MetaInfo]:
+        """`get_meta_info` of each of n values."""
         _ = self[name]
         meta = [MetaInfo.of(m) for m in self._record.variable(name).meta]
         if not meta:
             raise KeyError(f"variable {name!r} was not generated, so there is nothing to tell")
-        return meta[0] if len(meta) == 1 else meta
+        return meta
 
     @property
     def usage(self) -> Usage:

@@ -21,7 +21,7 @@ from types import MappingProxyType
 from typing import Any
 
 from sestina.lang import json_text
-from sestina.lang.errors import UnsupportedConstraint
+from sestina.lang.errors import ConstraintError, UnsupportedConstraint
 from sestina.lang.typed_scalars import SCALARS, Codec, Json, expect, refuse
 
 
@@ -51,7 +51,11 @@ def parse(python_type: Any, text: str) -> Any:
     """
     if _is_pydantic(python_type):
         return python_type.model_validate_json(text)
-    return _Builder().codec(python_type).load(json_text.loads(text), "$")
+    try:
+        value = json_text.loads(text)
+    except ConstraintError as error:
+        raise ValueError(str(error)) from error
+    return _Builder().codec(python_type).load(value, "$")
 
 
 class _Builder:

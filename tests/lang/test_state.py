@@ -77,15 +77,13 @@ def test_n_values_and_meta_info() -> None:
     )
     assert state["x"] == [0, 1]
     meta = state.get_meta_info("c")
-    assert not isinstance(meta, list)
     assert meta.finish_reason == "select"
     assert meta["finish_reason"] == {"type": "select"}
     assert meta.get("output_token_logprobs") is None
     assert "output_token_logprobs" not in meta
     assert meta.choices is not None
     assert [c.text for c in meta.choices] == ["a", "b"]
-    several = state.get_meta_info("x")
-    assert isinstance(several, list)
+    several = state.get_meta_infos("x")
     assert [m["completion_tokens"] for m in several] == [1, 1]
 
 

@@ -82,7 +82,7 @@ def _show(state: State, args: argparse.Namespace) -> int:
         print(f"sestina: {error}", file=sys.stderr)
         return EXIT_FAILED
     if args.json:
-        variables = {name: state[name] for name in state._record.variables}
+        variables = {name: state[name] for name in state.names()}
         print(json.dumps(variables, default=_plain, ensure_ascii=False, indent=2))
     elif not args.stream:
         print(state.text())
