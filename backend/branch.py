@@ -74,6 +74,11 @@ class Branch:
     _text_len: int = 0
 
     @property
+    def can_run(self) -> bool:
+        """There is an op to run, and nothing that it would have to wait for."""
+        return self.is_born and self.error is None and self.active is None and bool(self.ops)
+
+    @property
     def is_idle(self) -> bool:
         """Every op submitted so far is answered."""
         return self.active is None and not self.ops and (self.is_born or self.error is not None)

@@ -6,6 +6,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
@@ -111,12 +112,11 @@ class Loop:
 
     def _refuse_rest(self, error: EngineClosed) -> None:
         """The thread ends: whatever was submitted gets its answer all the same."""
+        with suppress(Empty):
+            while True:
+                command = self._inbox.get_nowait()
+                with suppress(Exception):
+                    command()  # what it submits is refused below
         for program in list(self._programs):
-            program.close(error)
-        while True:
-            try:
-                self._inbox.get_nowait()()
-            except Empty:
-                return
-            except Exception:
-                continue  # commands of closed programs have nobody left to tell
+            with suppress(Exception):  # books that are broken keep no reader waiting
+                program.close(error)

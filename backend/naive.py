@@ -59,7 +59,7 @@ def generate_naively(
             if matcher is not None and grammar is not None:
                 mask = np.empty(-(-tokenizer.vocab_size // 32), np.int32)
                 matcher.fill_mask(mask)
-            logits = sequence_logits(model, [*prompt_ids, *output])[-1:]  # [1, V]
+            logits = sequence_logits(model, [*prompt_ids, *output], last_only=True)
             row = SampleRow(
                 params=params,
                 seed=seed,

@@ -9,9 +9,10 @@ from sestina.backend.branch import Branch, Prepared, QueuedOp
 from sestina.backend.core import Core
 from sestina.backend.event_queue import EventQueue
 from sestina.backend.ops.runner import OpRunner
+from sestina.backend.scheduler.faults import as_sestina_error
 from sestina.backend.scheduler.sequence import Sequence as TokenSequence
 from sestina.lang import ir
-from sestina.lang.errors import Cancelled, InternalError, InvalidParams, SestinaError
+from sestina.lang.errors import Cancelled, InvalidParams, SestinaError
 from sestina.lang.session import ROOT, Ended, Event, SessionOptions, Usage
 
 Submitted = tuple[ir.Op, "Future[Prepared] | None"]
@@ -30,7 +31,7 @@ class Program:
     ) -> None:
         self.seed = seed
         self.defaults = options.defaults
-        self.post = post
+        self.post = lambda command: post(lambda: self.guard(command))
         self._options = options
         self._events = events
         self._runner = OpRunner(core, self)
@@ -48,33 +49,35 @@ class Program:
             if isinstance(op, ir.Fork):
                 for child_id in op.children:
                     self._branches[child_id] = self._new_branch(child_id, branch)
-            if branch.error is None:
-                branch.ops.append(queued)
-            else:
-                self._runner.refuse(branch, queued, branch.error)
+            branch.ops.append(queued)
         if branch.error is None:
             self._runner.advance(branch)
         else:
-            self.on_idle(branch)
+            self._runner.fail(branch, None, branch.error)
 
     def cancel(self, branch_id: str | None, error: SestinaError | None = None) -> None:
         """Stop a branch and its children (all: None); their ops answer Cancelled. Idempotent."""
         error = error or Cancelled("the program was cancelled")
         for branch in list(self._branches.values()):
-            if branch_id is None or self._descends(branch, branch_id):
-                if branch.error is None and not branch.is_ended:
-                    branch.is_released = True
-                    self._runner.fail(branch, None, error)
-                elif branch.error is not None:
-                    branch.is_released = True
-                    self.on_idle(branch)
+            if (branch_id is None or self._descends(branch, branch_id)) and not branch.is_ended:
+                branch.is_released = True
+                self._runner.fail(branch, None, error)
 
     def close(self, error: SestinaError | None = None) -> None:
         """Cancel what still runs and end the events. Idempotent."""
         if not self.is_closed:
-            self.cancel(None, error)
             self.is_closed = True
-            self._events.close()
+            try:
+                self.cancel(None, error)
+            finally:
+                self._events.close()
+
+    def guard(self, command: Callable[[], None]) -> None:
+        """Run a command of this program. If our own bookkeeping breaks, it ends, and it alone."""
+        try:
+            command()
+        except Exception as error:
+            self.close(as_sestina_error(error))
 
     # ---- for the runner
 
@@ -119,9 +122,3 @@ class Program:
             forward_passes=counters.forward_passes,
             queued_s=counters.queued_s,
         )
-
-    def check(self) -> None:
-        """Raise InternalError if a branch waits for nothing."""
-        for branch in self._branches.values():
-            if branch.is_born and branch.ops and branch.active is None and branch.error is None:
-                raise InternalError(f"branch {branch.id} has ops but none is active")

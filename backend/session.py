@@ -35,22 +35,26 @@ class EngineSession:
                 raise EngineClosed("this session is closed")
             if branch not in self._known:
                 raise InvalidParams(f"no branch {branch!r}: no Fork announced it")
-            for op in ops:
-                if isinstance(op, ir.Fork):
-                    self._announce(op)
+            children = self._new_children(ops)
             submitted = [
                 (op, self._core.prepare(op, self._options.defaults))
                 if isinstance(op, ir.Gen)
                 else (op, None)
                 for op in ops
             ]
-            self._loop.post(lambda: self._program.submit(branch, submitted))
+            self._loop.post(
+                lambda: self._program.guard(lambda: self._program.submit(branch, submitted))
+            )
+            self._known |= children
 
-    def _announce(self, op: ir.Fork) -> None:
-        for child in op.children:
-            if child in self._known:
+    def _new_children(self, ops: Sequence[ir.Op]) -> set[str]:
+        """The branches that these ops announce; InvalidParams if one exists already."""
+        children: set[str] = set()
+        for child in (child for op in ops if isinstance(op, ir.Fork) for child in op.children):
+            if child in self._known or child in children:
                 raise InvalidParams(f"branch {child!r} exists already")
-            self._known.add(child)
+            children.add(child)
+        return children
 
     def events(self) -> Iterator[Event]:
         return iter(self._events)
@@ -60,7 +64,7 @@ class EngineSession:
 
     def cancel(self, branch: str | None = None) -> None:
         """Stop a branch (None: all) and its children. Idempotent."""
-        self._loop.post_if_open(lambda: self._program.cancel(branch))
+        self._loop.post_if_open(lambda: self._program.guard(lambda: self._program.cancel(branch)))
 
     def close(self) -> None:
         """End the session: what still runs is cancelled, events end. Idempotent."""

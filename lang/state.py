@@ -18,7 +18,7 @@ from sestina.lang.expression import Expr, Part, Step, expression
 from sestina.lang.fork import ForkGroup
 from sestina.lang.interpreter import Interpreter
 from sestina.lang.ir import CaptureBegin, CaptureEnd, Gen, RoleBegin, RoleEnd, SetVar
-from sestina.lang.location import Place, render_place, user_place
+from sestina.lang.location import Place, raised_at, render_place, user_place
 from sestina.lang.meta import MetaInfo
 from sestina.lang.running import Running
 from sestina.lang.session import ROOT, Chunk, Usage
@@ -227,6 +227,10 @@ class State:
         return name in self._record.variables
 
     def _readable(self, name: str) -> Variable:
+        exception = self._run.exception
+        if exception is not None and name not in self:
+            place = raised_at(exception.__traceback__)
+            raise ProgramError(exception, op=f"variable {name!r}", location=render_place(place))
         variable = self._record.variable(name)
         if variable.is_open and name in self._record.open_captures:
             cause = RuntimeError("its var_scope is still open")
@@ -236,7 +240,8 @@ class State:
     def __getitem__(self, name: str) -> Any:
         """The value of a variable, waiting for it.
 
-        KeyError if it was never appended; ProgramError, with the cause, if it has no value.
+        KeyError if it was never appended; ProgramError, with the cause, if it has no value, or if
+        the function raised before it could append it.
         """
         variable = self._readable(name)
         if not variable.done:

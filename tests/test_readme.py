@@ -17,7 +17,7 @@ def test_the_first_example(capsys: pytest.CaptureFixture[str]) -> None:
     if cached_model("smollm2-135m-instruct") is None:
         pytest.skip("the model is not in the cache: sestina models pull smollm2-135m-instruct")
     code = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)[0]
-    exec(compile(code, str(README), "exec"), {"__name__": "readme"})
+    exec(compile(code, str(README), "exec", dont_inherit=True), {"__name__": "readme"})
     assert len(capsys.readouterr().out.splitlines()) == 2
 
 

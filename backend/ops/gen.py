@@ -79,7 +79,8 @@ class GenOp:
         def on_result(result: GenResult) -> None:
             self._results[index] = result
             self._runner.spend(self._branch, generation.counters)
-            if index > 0:
+            if len(self._results) > 1:
+                # The others may need its memory; the first goes on when all are done.
                 self._core.scheduler.remove(sequence)
             results = [r for r in self._results if r is not None]
             if len(results) == len(self._results):

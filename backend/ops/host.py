@@ -51,6 +51,3 @@ class OpHost(Protocol):
 
     def spend(self, branch: Branch, counters: Counters) -> None:
         """Book what an op cost on its branch and on the engine."""
-
-    def append_from(self, branch: Branch, queued: QueuedOp, child: Branch) -> None:
-        """Append what `child` wrote since its fork, as the tokens it was written in."""

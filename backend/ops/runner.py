@@ -6,19 +6,20 @@ waited for calls back and the branch goes on within the same step of the schedul
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
 from typing import Any
 
 from sestina.backend.branch import ActiveOp, Branch, Prepared, QueuedOp
 from sestina.backend.core import Core
 from sestina.backend.ops.gen import GenOp
 from sestina.backend.ops.host import ProgramHost, Value
-from sestina.backend.ops.join import JoinOp
+from sestina.backend.ops.join import gathered
 from sestina.backend.ops.select import Selection, SelectResult
+from sestina.backend.scheduler.faults import as_sestina_error, caused_by
 from sestina.backend.scheduler.sequence import Counters
 from sestina.lang import ir
-from sestina.lang.errors import InternalError, InvalidParams, SestinaError, UnsupportedNode
+from sestina.lang.errors import InvalidParams, SestinaError, UnsupportedNode
 from sestina.lang.session import Chunk, Done, Failed, GenMeta
 
 
@@ -28,6 +29,8 @@ class OpRunner:
     def __init__(self, core: Core, program: ProgramHost) -> None:
         self._core = core
         self._program = program
+        self._ready: deque[Branch] = deque()
+        self._is_draining = False
         self._table: Mapping[type, Callable[[Branch, QueuedOp, Any], None]] = {
             ir.Text: self._text,
             ir.Ids: self._ids,
@@ -46,12 +49,26 @@ class OpRunner:
     # ---- the loop of a branch
 
     def advance(self, branch: Branch) -> None:
-        """Run the branch's ops until it waits, has none left, or fails."""
-        if branch.is_advancing or not branch.is_born:
+        """Run the branch's ops until it waits, has none left, or has failed.
+
+        Branches take turns rather than call each other: forks may be nested to any depth.
+        """
+        if branch.is_advancing:
             return
         branch.is_advancing = True
+        self._ready.append(branch)
+        if self._is_draining:
+            return
+        self._is_draining = True
         try:
-            while branch.active is None and branch.ops and branch.error is None:
+            while self._ready:
+                self._advance(self._ready.popleft())
+        finally:
+            self._is_draining = False
+
+    def _advance(self, branch: Branch) -> None:
+        try:
+            while branch.can_run:
                 self._run(branch, branch.ops.popleft())
         finally:
             branch.is_advancing = False
@@ -66,43 +83,59 @@ class OpRunner:
         try:
             if execute is None:
                 raise UnsupportedNode("the engine", type(queued.op).__name__)
+            if branch.is_released and not isinstance(queued.op, ir.Release):
+                raise InvalidParams(
+                    f"branch {branch.id!r} was released: no more ops may come on it"
+                )
             execute(branch, queued, queued.op)
-        except SestinaError as error:
-            self.fail(branch, queued, error)
         except ValueError as error:
-            # Tokenizers refuse text that they cannot write (a lone surrogate).
-            refused = InvalidParams(str(error))
-            refused.__cause__ = error
-            self.fail(branch, queued, refused)
+            # Tokenizers refuse text that they cannot write.
+            known = error if isinstance(error, SestinaError) else InvalidParams(str(error))
+            self.fail(branch, queued, caused_by(known, error))
         except Exception as error:
-            internal = InternalError(f"{type(error).__name__}: {error}")
-            internal.__cause__ = error
-            self.fail(branch, queued, internal)
+            self.fail(branch, queued, as_sestina_error(error))
+
+    def _wait(self, branch: Branch, queued: QueuedOp) -> Callable[[], None]:
+        """The op waits for something that is not the model; calling the result runs it again."""
+
+        def again() -> None:
+            if branch.active is not None and branch.active.queued is queued:
+                branch.active = None
+                branch.ops.appendleft(queued)
+                self.advance(branch)
+
+        branch.active = ActiveOp(queued, lambda: None)
+        return again
 
     def fail(self, branch: Branch, queued: QueuedOp | None, error: SestinaError) -> None:
-        """Answer `queued` and every later op of the branch with the error; others are untouched."""
-        if branch.active is not None:
-            branch.active.cancel()
-            queued = queued or branch.active.queued
-            branch.active = None
-        branch.error = error
-        unanswered = [*([queued] if queued is not None else []), *branch.ops]
-        branch.ops.clear()
-        for each in unanswered:
-            self.refuse(branch, each, error)
-        if branch.is_born:
-            branch.sequence.task = None
-            self._core.scheduler.remove(branch.sequence)
-        self._program.on_idle(branch)
+        """Answer `queued` and every later op of the branch with the error.
 
-    def refuse(self, branch: Branch, queued: QueuedOp, error: SestinaError) -> None:
-        """Answer one op of a failed branch; branches that it would have started fail with it."""
+        Branches that it would have started fail with it; others are untouched.
+        """
+        failing = [(branch, queued)]
+        for each, first in failing:  # grows meanwhile
+            if each.active is not None:
+                each.active.cancel()
+                first = first or each.active.queued
+                each.active = None
+            if each.error is None:
+                each.error = error
+            each.sequence.task = None
+            unanswered = [*([first] if first is not None else []), *each.ops]
+            each.ops.clear()
+            for op in unanswered:
+                children = self._refuse(each, op, error)
+                failing += [(self._program.branch(child_id), None) for child_id in children]
+            self.advance(each)
+
+    def _refuse(self, branch: Branch, queued: QueuedOp, error: SestinaError) -> tuple[str, ...]:
+        """Answer one op of a failed branch; returns the branches that it would have started."""
+        if queued.prepared is not None:
+            queued.prepared.cancel()  # nobody needs it compiled any more
         self._program.emit(Failed(branch.id, queued.index, error))
         if isinstance(queued.op, ir.Release):
             branch.is_released = True
-        elif isinstance(queued.op, ir.Fork):
-            for child_id in queued.op.children:
-                self.fail(self._program.branch(child_id), None, error)
+        return queued.op.children if isinstance(queued.op, ir.Fork) else ()
 
     def finish(
         self,
@@ -127,6 +160,7 @@ class OpRunner:
     def _append(self, branch: Branch, index: int, name: str | None, text: str) -> None:
         """Text that is yet to be tokenised, together with whatever text follows."""
         if text:
+            text.encode()  # refuses a lone surrogate here, rather than in a later op
             branch.append_text(text)
             branch.untokenised.append(text)
             self._program.emit(Chunk(branch.id, index, name, text))
@@ -144,7 +178,7 @@ class OpRunner:
         if bos_id is not None and not len(branch.sequence):
             branch.sequence.append((bos_id,), is_text=True)
 
-    def append_from(self, branch: Branch, queued: QueuedOp, child: Branch) -> None:
+    def _append_from(self, branch: Branch, queued: QueuedOp, child: Branch) -> None:
         """Append what `child` wrote since its fork, as the tokens it was written in."""
         self.flush(branch)
         branch.sequence.append(child.sequence.tokens[child.fork_token_start :], is_text=True)
@@ -214,18 +248,8 @@ class OpRunner:
         if queued.prepared is None or queued.prepared.done():
             self._begin_gen(branch, queued, op)
             return
-        branch.active = ActiveOp(queued, lambda: None)
-
-        def compiled(_: Future[Prepared]) -> None:
-            self._program.post(resume)
-
-        def resume() -> None:
-            if branch.active is not None and branch.active.queued is queued:
-                branch.active = None
-                branch.ops.appendleft(queued)
-                self.advance(branch)
-
-        queued.prepared.add_done_callback(compiled)
+        again = self._wait(branch, queued)
+        queued.prepared.add_done_callback(lambda _: self._program.post(again))
 
     def _begin_gen(self, branch: Branch, queued: QueuedOp, op: ir.Gen) -> None:
         params = self._program.defaults.merge(op.params).resolved()
@@ -258,7 +282,12 @@ class OpRunner:
         core.scheduler.require_room(len(branch.sequence) + selection.longest)
         # What is computed so far must be in the tree for the options to share it.
         core.scheduler.remove(branch.sequence)
-        branch.active = ActiveOp(queued, selection.cancel)
+
+        def cancel() -> None:
+            selection.cancel()
+            self.spend(branch, selection.counters)
+
+        branch.active = ActiveOp(queued, cancel)
         selection.begin()
 
     # ---- branches and variables
@@ -275,9 +304,24 @@ class OpRunner:
 
     def _join(self, branch: Branch, queued: QueuedOp, op: ir.Join) -> None:
         children = [self._program.branch(child_id) for child_id in op.children]
-        join = JoinOp(self, branch, queued, op, children)
-        branch.active = ActiveOp(queued, join.cancel)
-        join.begin()
+        for child in children:
+            if child.parent is not branch:
+                raise InvalidParams(
+                    f"branch {child.id!r} is no child of {branch.id!r} to be joined"
+                )
+        busy = next((child for child in children if not child.is_idle), None)
+        if busy is not None:
+            busy.waiters.append(self._wait(branch, queued))
+            return
+        cause = next((child.error for child in children if child.error is not None), None)
+        if cause is not None:
+            self.fail(branch, queued, cause)
+        elif op.mode == "gather_variable":
+            self.finish(branch, queued, None, gathered(children))
+        else:
+            for child in children:
+                self._append_from(branch, queued, child)
+            self.finish(branch, queued)
 
     def _capture_begin(self, branch: Branch, queued: QueuedOp, op: ir.CaptureBegin) -> None:
         branch.captures[op.name] = branch.text_len

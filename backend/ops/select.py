@@ -92,6 +92,11 @@ class Selection:
         self._on_result = on_result
         self._on_error = on_error
         self._ids = [tuple(tokenizer.encode(choice)) for choice in op.choices]
+        if not op.choices:
+            raise InvalidParams("select needs at least one option")
+        for choice, ids in zip(op.choices, self._ids, strict=True):
+            if not ids:
+                raise InvalidParams(f"the option {choice!r} has no tokens to score")
         if not len(context):
             raise InvalidParams("select needs some text before it to score the choices after")
         self._counters = Counters()

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,9 +17,10 @@ from torch import Tensor
 
 from sestina.backend.batch import KVPool, Model
 from sestina.backend.cache.kv_cache import KVCache
-from sestina.backend.sampling.sampler import SampleRow, sample
+from sestina.backend.sampling.sampler import Sampled, SampleRow, sample
 from sestina.backend.scheduler import policy
 from sestina.backend.scheduler.build import Chunk, build_batch, logits_from
+from sestina.backend.scheduler.faults import as_sestina_error, failing
 from sestina.backend.scheduler.scoring import score_known_tokens
 from sestina.backend.scheduler.sequence import Sequence, Task
 from sestina.lang.errors import CapacityError, InternalError, SestinaError
@@ -34,6 +34,14 @@ class SchedulerOptions:
     max_total_tokens: int
     max_running: int = 256
     max_batch_tokens: int = 512
+
+
+class _Computed(NamedTuple):
+    """A step's chunks, their logits (pieces of [N, V] float32), and those that cannot be had."""
+
+    chunks: list[Chunk]
+    logits: list[Tensor]
+    failures: list[tuple[Chunk, SestinaError]]
 
 
 class Scheduler:
@@ -61,10 +69,14 @@ class Scheduler:
     def add(self, sequence: Sequence) -> None:
         """Compute what the sequence's task wants; it stays until `remove`."""
         if sequence.kv is not None:
-            return  # still admitted: it goes on in the next step
-        sequence.order, self._next_order = self._next_order, self._next_order + 1
-        sequence.queued_at = time.monotonic()
-        self.waiting.append(sequence)
+            # Still admitted: it goes on in the next step. What is computed already but has its
+            # logits wanted only now is computed again.
+            self.cache.truncate(sequence.kv, sequence.tokens, sequence.match_limit)
+        elif not sequence.is_waiting:
+            sequence.order, self._next_order = self._next_order, self._next_order + 1
+            sequence.queued_at = time.monotonic()
+            sequence.is_waiting = True
+            self.waiting.append(sequence)
 
     def remove(self, sequence: Sequence) -> None:
         """Stop computing; what is computed stays cached, evictable. Idempotent."""
@@ -72,7 +84,8 @@ class Scheduler:
             self.running.remove(sequence)
             self.cache.detach(sequence.kv, sequence.tokens)
             sequence.kv = None
-        elif sequence in self.waiting:
+        elif sequence.is_waiting:
+            sequence.is_waiting = False
             self.waiting.remove(sequence)
 
     def truncate(self, sequence: Sequence, length: int) -> None:
@@ -99,15 +112,16 @@ class Scheduler:
         if not chunks:
             return False
         started = time.monotonic()
-        try:
-            batch = build_batch(chunks, self.cache.table, self.model.device)
-            logits = self.model.forward(batch, self.kv)  # [N, V] float32
-        except Exception as error:
-            self._fail(chunks, error)
-            return True
-        self.num_steps += 1
+        chunks, logits, failures = self._compute(chunks)
+        for chunk, _ in failures:
+            self._retract(chunk)
         self._commit(chunks)
-        self._deliver(chunks, logits)
+        if chunks:
+            self._deliver(chunks, logits[0] if len(logits) == 1 else torch.cat(logits))
+        for chunk, error in failures:
+            task = chunk.sequence.task
+            if task is not None:  # not cancelled meanwhile
+                task.on_error(error)
         self.busy_s += time.monotonic() - started
         return True
 
@@ -147,6 +161,7 @@ class Scheduler:
         if kv is None or sequence.task is None:
             raise InternalError("admitted a sequence without a free row or a task")
         sequence.kv = kv
+        sequence.is_waiting = False
         counters = sequence.task.counters
         # Only what this line of tokens never had before: not its own work found again.
         counters.cached += sequence.num_text(sequence.reached, kv.computed_len)
@@ -190,8 +205,36 @@ class Scheduler:
             self.cache.detach(victim.kv, victim.tokens)
             victim.kv = None
         victim.queued_at = time.monotonic()
+        victim.is_waiting = True
         self.waiting.appendleft(victim)
         self.num_preempted += 1
+
+    def _compute(self, chunks: list[Chunk]) -> _Computed:
+        """Run the model. Where it raises for a batch, each sequence is tried alone: only those
+        fail that have to."""
+        try:
+            batch = build_batch(chunks, self.cache.table, self.model.device)
+            logits = self.model.forward(batch, self.kv)
+        except Exception as error:
+            if len(chunks) == 1:
+                return _Computed([], [], [(chunks[0], as_sestina_error(error))])
+        else:
+            self.num_steps += 1
+            return _Computed(chunks, [logits], [])
+        alone = _Computed([], [], [])
+        for chunk in chunks:
+            one = self._compute([chunk])
+            alone.chunks.extend(one.chunks)
+            alone.logits.extend(one.logits)
+            alone.failures.extend(one.failures)
+        return alone
+
+    def _retract(self, chunk: Chunk) -> None:
+        """The chunk was not computed: what lies in its slots is not trusted."""
+        sequence = chunk.sequence
+        if sequence.kv is not None:
+            self.cache.truncate(sequence.kv, sequence.tokens, chunk.start)
+        self.remove(sequence)
 
     def _commit(self, chunks: list[Chunk]) -> None:
         """Count what was computed and publish prefilled text, so that siblings can share it."""
@@ -219,7 +262,7 @@ class Scheduler:
             if task is None:
                 continue  # cancelled by an earlier sequence's callback in this very loop
             if task.score_from is not None:
-                with _failing(task):
+                with failing(task):
                     score_known_tokens(chunk, task, logits[rows[0] : rows[1]])
             if sequence.num_pending == 0 and sequence.task is task:
                 if task.wants_sample:
@@ -230,7 +273,7 @@ class Scheduler:
         self._sample(to_sample, logits, sample_rows)
         for sequence, task in done:
             if sequence.task is task:
-                with _failing(task):
+                with failing(task):
                     task.on_computed()
 
     def _sample(
@@ -241,7 +284,7 @@ class Scheduler:
         rows: list[SampleRow] = []
         picked: list[int] = []
         for (sequence, task), logit_row in zip(wanted, logit_rows, strict=True):
-            with _failing(task):
+            with failing(task):
                 rows.append(task.sample_row())
                 tasks.append((sequence, task))
                 picked.append(logit_row)
@@ -249,43 +292,16 @@ class Scheduler:
             return
         if len(picked) != len(logits):
             logits = logits[torch.tensor(picked, device=logits.device)]  # [B, V]
-        for (sequence, task), sampled in zip(tasks, sample(logits, rows), strict=True):
+        drawn: list[Sampled | None]
+        try:
+            drawn = [*sample(logits, rows)]
+        except Exception:
+            drawn = [None] * len(rows)  # each alone: only those fail that have to
+        for i, (sequence, task) in enumerate(tasks):
             if sequence.task is task:  # not cancelled by a callback in this very loop
-                with _failing(task):
-                    task.on_sampled(sampled)
-
-    def _fail(self, chunks: list[Chunk], error: Exception) -> None:
-        """A forward pass raised: its sequences fail, nothing it wrote is trusted, others go on."""
-        cause = _as_sestina_error(error)
-        for chunk in chunks:
-            sequence = chunk.sequence
-            if sequence.kv is None:
-                continue
-            sequence.kv.computed_len = max(chunk.start, sequence.kv.tree_len)
-            self.cache.pool.free(chunk.slots)
-            self.running.remove(sequence)
-            self.cache.detach(sequence.kv, sequence.tokens)
-            sequence.kv = None
-            if sequence.task is not None:
-                sequence.task.on_error(cause)
+                with failing(task):
+                    task.on_sampled(drawn[i] or sample(logits[i : i + 1], rows[i : i + 1])[0])
 
     def check(self) -> None:
         """Raise InternalError unless every slot is accounted for."""
         self.cache.check(s.kv for s in self.running if s.kv is not None)
-
-
-@contextmanager
-def _failing(task: Task) -> Iterator[None]:
-    """What goes wrong inside a task is that task's failure, never the batch's."""
-    try:
-        yield
-    except Exception as error:
-        task.on_error(_as_sestina_error(error))
-
-
-def _as_sestina_error(error: Exception) -> SestinaError:
-    if isinstance(error, SestinaError):
-        return error
-    wrapped = InternalError(f"{type(error).__name__}: {error}")
-    wrapped.__cause__ = error
-    return wrapped

@@ -102,6 +102,7 @@ class Sequence:
     reached: int = 0
     order: int = 0
     queued_at: float = 0.0
+    is_waiting: bool = False  # in the scheduler's queue
     _ids: NDArray[np.int32] = field(default_factory=lambda: np.empty(64, np.int32))
     _is_text: NDArray[np.bool_] = field(default_factory=lambda: np.empty(64, np.bool_))
     _len: int = 0

@@ -124,3 +124,16 @@ def test_a_backend_that_is_gone_ends_the_batch() -> None:
 
     with pytest.raises(EngineClosed, match="gone"):
         greet.run_batch([("a",), ("b",)], backend=Gone())
+
+
+def test_reading_what_a_raising_body_never_appended_gives_the_cause() -> None:
+    @function
+    def broken(s: State) -> None:
+        s += "a"
+        raise LookupError("no such customer")
+
+    state = broken.run_batch([()], backend=MockBackend())[0]
+    with pytest.raises(ProgramError, match="no such customer") as raised:
+        _ = state["x"]
+    assert isinstance(raised.value.__cause__, LookupError)
+    assert "test_batch_run.py" in str(raised.value)

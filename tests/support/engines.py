@@ -23,8 +23,9 @@ def scripted_engine(
     return Engine(loaded, seed=0, check=True, **{**SIZES, **options})
 
 
-def tiny_engine(*, num_merges: int = 60, **options: Any) -> Engine:
+def tiny_engine(*, num_merges: int = 60, max_len: int = 2048, **options: Any) -> Engine:
     """A random two-layer Llama in float32."""
     tokenizer = ByteTokenizer(num_merges)
-    loaded = LoadedModel("tiny", tiny_llama(vocab_size=tokenizer.vocab_size), tokenizer)
+    model = tiny_llama(vocab_size=tokenizer.vocab_size, max_len=max_len)
+    loaded = LoadedModel("tiny", model, tokenizer)
     return Engine(loaded, seed=0, check=True, **{**SIZES, **options})
