@@ -135,5 +135,8 @@ def _completion(state: State, *, keep_error: bool = False) -> Completion:
         if not keep_error:
             raise
         return Completion((), (), error)
+    except BaseException:  # Ctrl-C: nobody waits for it any more
+        state.cancel()
+        raise
     metas = tuple(state.get_meta_infos(NAME))
     return Completion(tuple(value) if len(metas) > 1 else (value,), metas)

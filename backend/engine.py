@@ -6,6 +6,7 @@ import itertools
 import os
 import secrets
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +73,8 @@ class Engine:
     max_running / max_batch_tokens: sequences in the batch, and tokens of one forward pass.
     threads: torch's CPU threads; process-wide, as torch has it (None leaves it alone).
     seed: root of the seeds of programs that bring none, in the order they start; None: random.
-    check: audit the KV books after every step (also SESTINA_DEBUG=1) instead of only when idle.
+    check: audit the KV books after every step (also SESTINA_DEBUG=1), instead of their totals when
+        idle.
 
     Threads may share an engine. Use it as a context manager, or call `close`.
     """
@@ -118,6 +120,8 @@ class Engine:
         self._num_opened = itertools.count()
         self._opening = threading.Lock()
         self._completions = Completions(self)
+        # An engine that nobody closed and nobody can use any more.
+        weakref.finalize(self, self._loop.stop).atexit = False
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -132,7 +136,7 @@ class Engine:
             seed = options.seed
             if seed is None:
                 seed = derive_seed(self._seed, "program", number, 0)
-            return EngineSession(self._core, self._loop, options, seed)
+            return EngineSession(self, self._core, self._loop, options, seed)
 
     # ---- one prompt, or a list of them
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 import weakref
 from collections.abc import Callable
@@ -20,7 +21,8 @@ T = TypeVar("T")
 class Loop:
     """Runs commands in order of arrival between steps, and steps while there is work.
 
-    With `check` the KV books are audited after every step, else whenever the loop falls idle.
+    With `check` the KV books are audited after every step, else only their totals when the loop
+    falls idle.
     """
 
     def __init__(self, core: Core, *, check: bool) -> None:
@@ -34,6 +36,8 @@ class Loop:
         self._lock = threading.Lock()  # guards _error against a post that would never run
         self._thread = threading.Thread(target=self._run, name="sestina-engine", daemon=True)
         self._thread.start()
+        # Torch must not be running when the interpreter takes its threads down.
+        atexit.register(self.close)
 
     def post(self, command: Callable[[], None]) -> None:
         """Run `command` on the engine's thread soon. EngineClosed if it has ended."""
@@ -66,13 +70,18 @@ class Loop:
         """On the engine's thread: a program to be ended with the engine."""
         self._programs.add(program)
 
-    def close(self) -> None:
-        """Cancel every program and end the thread. Idempotent; callable from any thread."""
+    def stop(self) -> None:
+        """Let the thread cancel every program and end, soon. Takes no lock: finalizers may call."""
 
         def stop() -> None:
             self._closing = True
 
-        self.post_if_open(stop)
+        self._inbox.put(stop)
+
+    def close(self) -> None:
+        """`stop`, and wait for it. Idempotent; callable from any thread."""
+
+        self.stop()
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
@@ -87,6 +96,7 @@ class Loop:
         with self._lock:
             self._error = error
         self._refuse_rest(error)
+        atexit.unregister(self.close)
 
     def _turn(self) -> None:
         """Every command that has arrived, then one step; sleeps when there is neither."""
@@ -99,7 +109,7 @@ class Loop:
             return
         if self._core.scheduler.waiting:
             raise InternalError("sequences wait, but nothing was computed that they could wait for")
-        self._core.scheduler.check()
+        self._core.scheduler.check_totals()
         self._inbox.get()()
 
     def _drain(self) -> None:

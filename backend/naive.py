@@ -72,13 +72,13 @@ def generate_naively(
             token_id = sample(logits, [row])[0].id
             if token_id < 0:
                 raise InternalError("no token can be drawn")
-            if matcher is not None and token_id in tokenizer.eos_ids:
+            is_eos = token_id in tokenizer.eos_ids
+            may_end = matcher is None or matcher.is_accepting()
+            if may_end and token_id in (params.stop_token_ids or ()):
+                return NaiveResult(tuple(output), _text(tokenizer, output), "stop")
+            if matcher is not None and is_eos:
                 return NaiveResult(tuple(output), _text(tokenizer, output), "grammar")
-            ends = (
-                *(() if params.ignore_eos else tokenizer.eos_ids),
-                *(params.stop_token_ids or ()),
-            )
-            if matcher is None and token_id in ends:
+            if is_eos and not params.ignore_eos:
                 return NaiveResult(tuple(output), _text(tokenizer, output), "stop")
         if matcher is not None and not matcher.accept_token(token_id):
             raise InternalError(f"the matcher refuses token {token_id}")

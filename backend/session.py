@@ -11,13 +11,16 @@ from sestina.backend.loop import Loop
 from sestina.backend.program import Program
 from sestina.lang import ir
 from sestina.lang.errors import EngineClosed, InvalidParams
-from sestina.lang.session import ROOT, Event, SessionOptions
+from sestina.lang.session import ROOT, Backend, Event, SessionOptions
 
 
 class EngineSession:
     """One program on an engine in this process."""
 
-    def __init__(self, core: Core, loop: Loop, options: SessionOptions, seed: int) -> None:
+    def __init__(
+        self, engine: Backend, core: Core, loop: Loop, options: SessionOptions, seed: int
+    ) -> None:
+        self._engine = engine  # which would end if nobody held it
         self._core = core
         self._loop = loop
         self._options = options

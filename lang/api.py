@@ -95,6 +95,8 @@ def gen(
         raise InvalidParams("choices_method needs choices")
     form = _FORMS[given[0]](forms[given[0]]) if given else None
     params = SamplingParams.of(said)
+    for pattern in params.stop_regex or ():
+        constraints.regex(pattern)  # raises here if it is not understood
     if form is None:
         return Expr((Step(Gen(_checked_name(name), params)),))
     return Expr((Step(Gen(_checked_name(name), params, form.constraint), form.parse),))
@@ -133,7 +135,7 @@ def select(
     """
     if temperature > 1e-5:
         raise InvalidParams(f"select is not random; temperature must be 0, got {temperature!r}")
-    if isinstance(choices, str) or not choices:
+    if not isinstance(choices, Sequence) or isinstance(choices, str) or not choices:
         raise InvalidParams(f"select needs a list of options, got {choices!r}")
     seen: set[str] = set()
     for i, option in enumerate(choices):
@@ -157,8 +159,7 @@ def role(name: str, expr: Part = ()) -> Expr:
     >>> [type(step.op).__name__ for step in role("user", "Hello").steps]
     ['RoleBegin', 'Text', 'RoleEnd']
     """
-    inside = () if expr is None else expression(expr).steps
-    return Expr((Step(RoleBegin(name)), *inside, Step(RoleEnd(name))))
+    return Expr((Step(RoleBegin(name)), *expression(expr).steps, Step(RoleEnd(name))))
 
 
 def system(expr: Part = ()) -> Expr:

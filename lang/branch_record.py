@@ -20,6 +20,8 @@ from sestina.lang.location import Place, render_place
 from sestina.lang.session import Chunk, Usage
 from sestina.lang.variable import Failure, Variable, decode_text
 
+PROGRAM_ENDED = "the program has ended"
+
 
 class Submitted(NamedTuple):
     """An op on its way: where the user wrote it and the variables its answer resolves."""

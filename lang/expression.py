@@ -43,6 +43,9 @@ class Expr:
     def __format__(self, spec: str) -> str:
         raise TypeError("an expression has no text yet; join it with + instead of an f-string")
 
+    def __str__(self) -> str:
+        raise TypeError("an expression has no text yet; join it with + instead of % or str()")
+
     def __bool__(self) -> bool:
         raise TypeError("an expression has no value yet; append it, then test s['name']")
 

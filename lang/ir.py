@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from sestina.lang.constraint import Constraint
+from sestina.lang.errors import InvalidParams
 from sestina.lang.params import SamplingParams
 
 ChoicesMethod = Literal[
@@ -64,6 +65,10 @@ class RoleBegin:
     """Open a turn of the conversation with the model's own chat template."""
 
     role: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.role, str) or not self.role:
+            raise InvalidParams(f"a role must be a non-empty string, got {self.role!r}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,10 @@
 """JSON numbers as languages (RFC 8259 section 6), with bounds exact.
 
-Free numbers have JSON's whole grammar. Under a bound a number is written without exponent, and the
-language is exactly the decimal spellings whose value is inside: comparing a spelling with a bound
-digit by digit from the left is a finite automaton. An exclusive bound also holds for the value as
-an IEEE 754 double, which is what most readers make of it; so decimals closer to it than the next
-double are left out.
+Free numbers have JSON's whole grammar, as far as they are finite as an IEEE 754 double: most
+readers would make infinity of the others. Under a bound a number is written without exponent, and
+the language is exactly the decimal spellings whose value is inside: comparing a spelling with a
+bound digit by digit from the left is a finite automaton. An exclusive bound also holds for the
+value as a double; so decimals closer to it than the next double are left out.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ MINUS, POINT, ZERO = Literal(b"-"), Literal(b"."), Literal(b"0")
 # A double becomes zero below 2.5e-324; more leading zeros than this could turn > 0 into 0.
 MAX_LEADING_ZEROS = 300
 MAX_BOUND_DIGITS = 1200
+
+# The largest double, 1.7976931348623157e308.
+MAX_EXPONENT, MAX_MANTISSA = 308, "7976931348623157"
 
 
 class Bounds(NamedTuple):
@@ -65,15 +68,7 @@ def integer(bounds: Bounds) -> Expr:
 def number(bounds: Bounds) -> Expr:
     """Any JSON number, or decimals inside the bounds. NOTHING if none is inside."""
     if bounds.is_free:
-        fraction = maybe(seq(POINT, times(DIGIT, 1, None)))
-        exponent = maybe(
-            seq(
-                ByteSet(1 << 0x65 | 1 << 0x45),
-                maybe(ByteSet(1 << 0x2B | 1 << 0x2D)),
-                times(DIGIT, 1, None),
-            )
-        )
-        return seq(maybe(MINUS), _magnitudes(0, None), fraction, exponent)
+        return seq(maybe(MINUS), _finite_magnitude())
     low, low_open = _tightest(bounds.minimum, bounds.exclusive_minimum, math.inf)
     high, high_open = _tightest(bounds.maximum, bounds.exclusive_maximum, -math.inf)
     if low is not None and high is not None and (low, low_open or high_open) > (high, False):
@@ -167,6 +162,30 @@ def _magnitude_at_most(whole: str, fraction: str) -> Expr:
     zeros = times(ZERO, 0 if fraction else 1, None)
     equal = maybe(seq(POINT, either([*tails, seq(_text(fraction), zeros)])))
     return either([seq(_text(whole), equal), smaller])
+
+
+def _finite_magnitude() -> Expr:
+    """Numbers without sign, below 1.8e308; an exponent has at most three digits."""
+    fraction = maybe(seq(POINT, times(DIGIT, 1, None)))
+    plus, letter = maybe(Literal(b"+")), ByteSet(1 << 0x65 | 1 << 0x45)
+    exponent = either(
+        [seq(MINUS, times(DIGIT, 1, 3)), seq(plus, times(DIGIT, 1, 2))],
+    )
+    large = seq(plus, _magnitudes(100, MAX_EXPONENT - 1))
+    largest = seq(plus, _text(str(MAX_EXPONENT)))
+    return either(
+        [
+            seq(_whole(MAX_EXPONENT), fraction),
+            seq(_whole(MAX_EXPONENT - 99), fraction, letter, exponent),
+            seq(_whole(1), fraction, letter, large),
+            seq(_magnitude_at_most("1", MAX_MANTISSA), letter, largest),
+        ]
+    )
+
+
+def _whole(num_digits: int) -> Expr:
+    """The integers of at most this many digits."""
+    return either([ZERO, seq(NONZERO, times(DIGIT, 0, num_digits - 1))])
 
 
 def _signed_integers(low: int | None, high: int | None) -> Expr:

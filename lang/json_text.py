@@ -13,11 +13,12 @@ MAX_DEPTH = 128
 MAX_TEXT_LEN = 4 << 20
 
 
-def loads(text: str) -> Any:
+def loads(text: str, *, distinct_keys: bool = True) -> Any:
     """Parse JSON text; numbers with a fraction or exponent become Decimal.
 
-    Raises InvalidConstraint for malformed text, a key that occurs twice in one object, NaN or
-    Infinity, or a lone surrogate; ConstraintLimitExceeded beyond MAX_DEPTH or MAX_TEXT_LEN.
+    Raises InvalidConstraint for malformed text, a key that occurs twice in one object (unless
+    `distinct_keys` is false: the last one counts, as for every reader), NaN or Infinity, or a lone
+    surrogate; ConstraintLimitExceeded beyond MAX_DEPTH or MAX_TEXT_LEN.
 
     >>> loads('{"a": 0.10}')
     {'a': Decimal('0.10')}
@@ -26,7 +27,10 @@ def loads(text: str) -> Any:
         raise ConstraintLimitExceeded(f"{len(text)} characters of JSON; at most {MAX_TEXT_LEN}")
     try:
         value = json.loads(
-            text, parse_float=Decimal, parse_constant=_refuse, object_pairs_hook=_distinct
+            text,
+            parse_float=Decimal,
+            parse_constant=_refuse,
+            object_pairs_hook=_distinct if distinct_keys else dict,
         )
     except json.JSONDecodeError as error:
         raise InvalidConstraint(

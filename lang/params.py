@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from difflib import get_close_matches
 from typing import Any, TypedDict
 
 from sestina.lang.errors import InvalidParams
@@ -116,13 +117,20 @@ class SamplingParams:
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> SamplingParams:
-        """From keyword arguments; an unknown name is refused with the known ones listed."""
-        known = {f.name for f in fields(cls)}
-        unknown = sorted(set(options) - known)
-        if unknown:
-            raise InvalidParams(
-                f"unknown parameter {unknown[0]!r}; known: {', '.join(sorted(known))}"
-            )
+        """From keyword arguments; an unknown name is refused with the known ones listed.
+
+        `max_new_tokens` is accepted for `max_tokens`.
+        """
+        options = dict(options)
+        if "max_new_tokens" in options:
+            if "max_tokens" in options:
+                raise InvalidParams("max_tokens and max_new_tokens are the same; give one")
+            options["max_tokens"] = options.pop("max_new_tokens")
+        known = sorted(f.name for f in fields(cls))
+        for name in sorted(set(options) - set(known)):
+            near = get_close_matches(name, known, 1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise InvalidParams(f"unknown parameter {name!r}; {hint}known: {', '.join(known)}")
         return cls(**options)
 
     def merge(self, override: SamplingParams) -> SamplingParams:
@@ -148,20 +156,23 @@ def _normalise(params: SamplingParams) -> None:
     def put(name: str, value: object) -> None:
         object.__setattr__(params, name, value)
 
-    for name in ("stop", "stop_regex"):
+    for name in ("stop", "stop_regex", "stop_token_ids"):
         value: Any = getattr(params, name)
-        if isinstance(value, str):
+        if isinstance(value, str) and name != "stop_token_ids":
             put(name, (value,))
-        elif value is not None:
+        elif isinstance(value, (list, tuple)):
             put(name, tuple(value))
-    if params.stop_token_ids is not None:
-        put("stop_token_ids", tuple(params.stop_token_ids))
+        elif value is not None:
+            what = "token ids" if name == "stop_token_ids" else "strings"
+            raise InvalidParams(f"{name} must be a list of {what}, got {value!r}")
     bias: Any = params.logit_bias
-    if isinstance(bias, Mapping):
-        # JSON object keys are strings: OpenAI clients send {"15043": -100}.
-        put("logit_bias", tuple((int(k), float(v)) for k, v in bias.items()))
-    elif bias is not None:
-        put("logit_bias", tuple((int(k), float(v)) for k, v in bias))
+    if bias is not None:
+        pairs = bias.items() if isinstance(bias, Mapping) else bias
+        try:
+            # JSON object keys are strings: OpenAI clients send {"15043": -100}.
+            put("logit_bias", tuple((int(k), float(v)) for k, v in pairs))
+        except (TypeError, ValueError):
+            raise InvalidParams(f"logit_bias must map ids to numbers, got {bias!r:.80}") from None
 
 
 def _check_field(name: str, value: Any, metadata: Mapping[str, Any]) -> None:

@@ -9,10 +9,12 @@ import inspect
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from typing import Any, Literal, NamedTuple, overload
 
 from sestina.lang.batch_run import run_all, run_each
-from sestina.lang.errors import EngineClosed, InvalidParams
+from sestina.lang.branch_record import PROGRAM_ENDED
+from sestina.lang.errors import EngineClosed
 from sestina.lang.interpreter import Interpreter
 from sestina.lang.location import raised_at, render_place
 from sestina.lang.params import SamplingParams
@@ -250,17 +252,17 @@ class Program:
         sampling -= set(self.signature.parameters)
         options = {name: value for name, value in kwargs.items() if name in sampling}
         arguments = {name: value for name, value in kwargs.items() if name not in sampling}
-        if "max_new_tokens" in options:
-            if "max_tokens" in options:
-                raise InvalidParams("max_tokens and max_new_tokens are the same; give one")
-            options["max_tokens"] = options.pop("max_new_tokens")
         return SamplingParams.of(options), arguments
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         try:
             bound = self.signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise TypeError(f"{self.name}{self.signature}: {error}") from None
+            known = [*self.signature.parameters, *(f.name for f in fields(SamplingParams))]
+            strange = (name for name in kwargs if name not in known)
+            near = [match for name in strange for match in get_close_matches(name, known, 1)]
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise TypeError(f"{self.name}{self.signature}: {error}{hint}") from None
         return Call(bound.args, bound.kwargs)
 
     def _refuse_async(self, method: str) -> None:
@@ -341,7 +343,7 @@ def _finish(state: State, run: Running) -> None:
     run.is_finished = True
     try:
         for record in state._interpreter.records():
-            state._interpreter.release(record, "the program has ended")
+            state._interpreter.release(record, PROGRAM_ENDED)
     except EngineClosed:
         # Its answers, or their absence, reach whoever reads the values.
         pass

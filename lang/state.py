@@ -12,7 +12,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Literal, overload
 
-from sestina.lang.branch_record import BranchRecord, render_op
+from sestina.lang.branch_record import PROGRAM_ENDED, BranchRecord, render_op
 from sestina.lang.errors import Cancelled, EngineClosed, ProgramError
 from sestina.lang.expression import Expr, Part, Step, expression
 from sestina.lang.fork import ForkGroup
@@ -85,7 +85,13 @@ class State:
             raise ProgramError(cause, op=what, location=render_place(place))
 
     def __setitem__(self, name: str, value: object) -> None:
-        """Set a variable. The program keeps `value` itself; `var(name)` appends its `str`."""
+        """Set a variable. The program keeps `value` itself; `var(name)` appends its `str`.
+
+        Also when the program has ended: no op can read it any more, but `s[name]` does.
+        """
+        if self._record.closed_by == PROGRAM_ENDED:
+            self._record.bind(Variable.known(name, value))
+            return
         place = user_place()
         op = SetVar(name, str(value))
         self._check_open(render_op(op), place)
@@ -95,10 +101,10 @@ class State:
     def role(self, name: str) -> Span: ...
     @overload
     def role(self, name: str, expr: Part) -> None: ...
-    def role(self, name: str, expr: Part = None) -> Span | None:
+    def role(self, name: str, expr: Part = ...) -> Span | None:
         """Append `expr` as one turn; without it, a `with` scope whose body is the turn."""
         begin, end = Step(RoleBegin(name)), Step(RoleEnd(name))
-        if expr is None:
+        if expr is ...:
             return Span(self, begin, end)
         self._append(Expr((begin, *expression(expr).steps, end)), user_place())
         return None
@@ -107,7 +113,7 @@ class State:
     def system(self) -> Span: ...
     @overload
     def system(self, expr: Part) -> None: ...
-    def system(self, expr: Part = None) -> Span | None:
+    def system(self, expr: Part = ...) -> Span | None:
         """`role("system")`."""
         return self.role("system", expr)
 
@@ -115,7 +121,7 @@ class State:
     def user(self) -> Span: ...
     @overload
     def user(self, expr: Part) -> None: ...
-    def user(self, expr: Part = None) -> Span | None:
+    def user(self, expr: Part = ...) -> Span | None:
         """`role("user")`."""
         return self.role("user", expr)
 
@@ -123,7 +129,7 @@ class State:
     def assistant(self) -> Span: ...
     @overload
     def assistant(self, expr: Part) -> None: ...
-    def assistant(self, expr: Part = None) -> Span | None:
+    def assistant(self, expr: Part = ...) -> Span | None:
         """`role("assistant")`."""
         return self.role("assistant", expr)
 

@@ -1,10 +1,10 @@
 """Python types as JSON Schemas, and JSON text back to values of those types.
 
 Understood, at any depth: int, float, str, bool, None, Any, Literal, Enum, Optional and unions,
-list, set, frozenset, tuple, dict with str keys, date, datetime, time, UUID, Decimal, Annotated
-(metadata ignored), dataclass, TypedDict, NamedTuple, and pydantic models (anything with
-`model_json_schema` and `model_validate_json`, which then do the work). Classes become `$defs`, so
-they may refer to themselves.
+list, set, frozenset, tuple, dict with str keys, date, datetime, time, UUID, Decimal, Annotated,
+dataclass, TypedDict, NamedTuple. Pydantic does the work for its models, for Annotated types whose
+metadata demand something, and for every type not named here that it knows. Classes become `$defs`,
+so they may refer to themselves.
 
 `parse` is strict: a value of another type is refused with its path. A union takes the first
 member that accepts the value.
@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from sestina.lang import json_text
+from sestina.lang import json_text, pydantic_schema
 from sestina.lang.errors import ConstraintError, UnsupportedConstraint
 from sestina.lang.typed_scalars import SCALARS, Codec, Json, expect, refuse
 
@@ -33,9 +33,8 @@ def schema_of(python_type: Any) -> dict[str, Any]:
     >>> schema_of(list[int])
     {'type': 'array', 'items': {'type': 'integer'}}
     """
-    if _is_pydantic(python_type):
-        own: dict[str, Any] = _closed(python_type.model_json_schema(), "")
-        return own
+    if pydantic_schema.is_pydantic(python_type):
+        return pydantic_schema.schema_of(python_type)
     builder = _Builder()
     schema = builder.codec(python_type).schema
     return {**schema, "$defs": builder.definitions} if builder.definitions else schema
@@ -49,10 +48,10 @@ def parse(python_type: Any, text: str) -> Any:
     >>> parse(dict[str, float], '{"pi": 3.14}')
     {'pi': 3.14}
     """
-    if _is_pydantic(python_type):
-        return python_type.model_validate_json(text)
+    if pydantic_schema.is_pydantic(python_type):
+        return pydantic_schema.parser(python_type)(text)
     try:
-        value = json_text.loads(text)
+        value = json_text.loads(text, distinct_keys=False)  # a generated dict may repeat one
     except ConstraintError as error:
         raise ValueError(str(error)) from error
     return _Builder().codec(python_type).load(value, "$")
@@ -81,7 +80,9 @@ class _Builder:
             for is_kind, build in _CLASS_KINDS:
                 if is_kind(python_type):
                     return self.named(python_type, build)
-        raise UnsupportedConstraint(f"no JSON Schema for the type {python_type!r}")
+        if isinstance(python_type, str):
+            raise UnsupportedConstraint(f"no JSON Schema for the type {python_type!r}")
+        return _pydantic(self, python_type)
 
     def named(self, cls: Any, build: Callable[[_Builder, Any], Codec]) -> Codec:
         """The codec of a class: a reference, since the class may mention itself."""
@@ -182,6 +183,9 @@ def _literal(builder: _Builder, args: tuple[Any, ...]) -> Codec:
 
 
 def _annotated(builder: _Builder, args: tuple[Any, ...]) -> Codec:
+    """Metadata that demands something (`Field(gt=0)`) makes it a type of pydantic's."""
+    if any(map(pydantic_schema.is_demand, args[1:])):
+        return _pydantic(builder, typing.Annotated[args])
     return builder.codec(args[0])
 
 
@@ -238,6 +242,11 @@ def _dataclass(builder: _Builder, cls: Any) -> Codec:
     return _record(builder, {f.name: hints[f.name] for f in fields}, required, cls)
 
 
+def _is_typed_dict(cls: Any) -> bool:
+    """Also those of typing_extensions, which pydantic asks for."""
+    return issubclass(cls, dict) and hasattr(cls, "__required_keys__")
+
+
 def _typed_dict(builder: _Builder, cls: Any) -> Codec:
     hints = {name: _unwrapped(hint) for name, hint in _hints(cls).items()}
     return _record(builder, hints, [n for n in hints if n in _required_keys(cls)], dict)
@@ -289,42 +298,14 @@ def _record(
     return Codec(schema, load)
 
 
-def _pydantic(builder: _Builder, cls: Any) -> Codec:
-    prefix = f"{cls.__name__}."  # so that its own $defs meet no other class's
+def _pydantic(builder: _Builder, python_type: Any) -> Codec:
+    prefix = f"{getattr(python_type, '__name__', '')}."  # its own $defs must meet no other's
     while any(name.startswith(prefix) for name in builder.definitions):
         prefix = "." + prefix
-    schema = _closed(cls.model_json_schema(), prefix)
-    for name, definition in schema.pop("$defs", {}).items():
-        builder.definitions[prefix + name] = definition
-    return Codec(schema, lambda value, _: cls.model_validate_json(json_text.dumps(value)))
-
-
-def _closed(schema: Any, prefix: str) -> Any:
-    """A copy where objects with declared properties take no extra keys unless they say so.
-
-    References to `$defs` get `prefix` before their name.
-    """
-    if isinstance(schema, list):
-        return [_closed(item, prefix) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    copy: dict[str, Any] = {}
-    for key, value in schema.items():
-        if key in ("properties", "$defs") and isinstance(value, dict):
-            copy[key] = {name: _closed(sub, prefix) for name, sub in value.items()}
-        elif key == "$ref" and isinstance(value, str):
-            copy[key] = value.replace("#/$defs/", f"#/$defs/{prefix}", 1)
-        elif key in ("const", "enum", "default", "examples"):
-            copy[key] = value
-        else:
-            copy[key] = _closed(value, prefix)
-    if "properties" in copy:
-        copy.setdefault("additionalProperties", False)
-    return copy
-
-
-def _is_pydantic(cls: Any) -> bool:
-    return hasattr(cls, "model_json_schema") and hasattr(cls, "model_validate_json")
+    schema = pydantic_schema.schema_of(python_type, prefix)
+    builder.definitions |= schema.pop("$defs", {})
+    read = pydantic_schema.parser(python_type)
+    return Codec(schema, lambda value, _: read(json_text.dumps(value)))
 
 
 _GENERIC: Mapping[Any, Callable[[_Builder, tuple[Any, ...]], Codec]] = MappingProxyType(
@@ -342,9 +323,9 @@ _GENERIC: Mapping[Any, Callable[[_Builder, tuple[Any, ...]], Codec]] = MappingPr
 )
 
 _CLASS_KINDS: tuple[tuple[Callable[[Any], bool], Callable[[_Builder, Any], Codec]], ...] = (
-    (_is_pydantic, _pydantic),
+    (pydantic_schema.is_pydantic, _pydantic),
     (lambda cls: issubclass(cls, enum.Enum), _enum),
     (dataclasses.is_dataclass, _dataclass),
-    (typing.is_typeddict, _typed_dict),
+    (_is_typed_dict, _typed_dict),
     (lambda cls: issubclass(cls, tuple) and hasattr(cls, "_fields"), _named_tuple),
 )

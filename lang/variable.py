@@ -104,8 +104,16 @@ class Variable:
             except ProgramError as error:  # a gathered variable of a fork, with its own location
                 self._failure = Failure(error.cause, error.op, error.location)
             except Exception as error:
-                self._failure = Failure(error, *self.source)
+                self._failure = Failure(self._explained(error), *self.source)
         return self._failure
+
+    def _explained(self, error: Exception) -> Exception:
+        """What does not parse because it is not whole says so."""
+        if not any(meta.finish_reason == "length" for meta in self.meta):
+            return error
+        cut_off = ValueError(f"the text was cut off by max_tokens, so it cannot be read: {error}")
+        cut_off.__cause__ = error
+        return cut_off
 
     def value(self) -> Any:
         """The value; ProgramError when there is none. Only once `done`."""

@@ -134,9 +134,13 @@ class KVCache:
         self.detach(handle, np.empty(0, np.int32))
 
     def check(self, handles: Iterable[KVHandle]) -> None:
-        """Raise InternalError unless the books balance; `handles` are all attached ones."""
+        """Verify the books in every detail, O(slots); `handles` are all attached ones."""
         self.pool.check()
         self.tree.check()
+        self.check_totals(handles)
+
+    def check_totals(self, handles: Iterable[KVHandle]) -> None:
+        """Raise InternalError unless every slot is accounted for. O(handles)."""
         held = sum(handle.num_held for handle in handles)
         free, cached, total = self.pool.num_free, self.tree.num_cached, self.pool.num_slots
         if free + cached + held != total:

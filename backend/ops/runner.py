@@ -218,6 +218,9 @@ class OpRunner:
             raise InvalidParams(
                 f"role {op.role!r} begins inside role {branch.open_role!r}: end that one first"
             )
+        encode = self._core.tokenizer.encode
+        if encode(op.role, allow_control=True) != encode(op.role):
+            raise InvalidParams(f"role {op.role!r} spells a control token")
         history = [{"role": role} for role in branch.roles]
         prefix, suffix = self._core.turns.markup(history, op.role)
         self._markup(branch, queued.index, prefix)

@@ -303,5 +303,9 @@ class Scheduler:
                     task.on_sampled(drawn[i] or sample(logits[i : i + 1], rows[i : i + 1])[0])
 
     def check(self) -> None:
-        """Raise InternalError unless every slot is accounted for."""
+        """Audit the KV books, O(slots); InternalError if they are wrong."""
         self.cache.check(s.kv for s in self.running if s.kv is not None)
+
+    def check_totals(self) -> None:
+        """InternalError unless every KV slot is accounted for."""
+        self.cache.check_totals(s.kv for s in self.running if s.kv is not None)

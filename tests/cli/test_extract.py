@@ -13,7 +13,7 @@ import pytest
 from sestina.cli import extract, main
 from sestina.cli.report import UsageError
 from sestina.lang.clients.mock import MockBackend, MockCall, MockSession
-from sestina.lang.errors import CapacityError, EngineClosed, InvalidConstraint
+from sestina.lang.errors import CapacityError, EngineClosed
 from sestina.lang.ir import Text
 from sestina.lang.session import Done, Event, SessionOptions
 
@@ -210,13 +210,21 @@ def test_an_engine_that_closes_ends_the_run(extract_: Callable[..., int]) -> Non
 
 def test_usage_errors_come_before_the_model(extract_: Callable[..., int], mock: Any) -> None:
     Path("bad.json").write_text('{"type": "strin')
-    for schema, error in (
-        ("missing.json", UsageError),
-        ("bad.json", InvalidConstraint),
-        ("s.json:X", UsageError),
+    Path("unsupported.json").write_text('{"type": "integer", "multipleOf": 3}')
+    for schema, message in (
+        ("missing.json", "cannot read the schema missing.json"),
+        ("bad.json", "^bad.json: not JSON"),
+        ("unsupported.json", "^unsupported.json: multipleOf"),
+        ("s.json:X", "not a Python file"),
+        ("schema", "takes FILE.json or FILE.py:TYPE, got 'schema'"),
     ):
-        with pytest.raises(error):
+        with pytest.raises(UsageError, match=message):
             extract_("?.txt", schema=schema)
+    with pytest.raises(UsageError, match="standard input"):
+        extract_("-")
+    Path("loop").symlink_to("loop")
+    with pytest.raises(UsageError, match="no such file: loop"):
+        extract_("loop")
     with pytest.raises(UsageError, match="no such file"):
         extract_("gone.txt")
     with pytest.raises(UsageError, match="both input and output"):

@@ -60,8 +60,9 @@ def test_models_that_are_not_there(
     assert "not fetched" in capsys.readouterr().out
     assert main(["models", "path", "smollm2-135m-instruct"]) == 1
     assert "sestina models pull smollm2-135m-instruct" in capsys.readouterr().err
-    assert main(["models", "pull", "no-such-model"]) == 1
-    assert "unknown model 'no-such-model'" in capsys.readouterr().err
+    for action in ("pull", "path"):
+        assert main(["models", action, "no-such-model"]) == 1
+        assert "unknown model 'no-such-model'" in capsys.readouterr().err
 
 
 def test_models_pull_prints_the_path_alone(

@@ -74,7 +74,11 @@ def test_a_file_cut_anywhere_is_repaired(
 
 
 @pytest.mark.parametrize(
-    "content", ["hello\n", '{"id": 1}\n', '{"record": {}}\n', '{"id": true, "record": 1}\n', "[]\n"]
+    "content",
+    [
+        *("hello\n", '{"id": 1}\n', '{"record": {}}\n', '{"id": true, "record": 1}\n', "[]\n"),
+        *("my only notes, without a newline", '{"id": 1}', '{"x": 1', "1"),
+    ],
 )
 def test_a_foreign_file_is_refused_and_left_alone(tmp_path: Path, content: str) -> None:
     out = tmp_path / "notes.jsonl"
@@ -82,6 +86,14 @@ def test_a_foreign_file_is_refused_and_left_alone(tmp_path: Path, content: str) 
     with pytest.raises(UsageError, match="line 1 is not a record"):
         Output(out)
     assert out.read_text() == content
+
+
+@pytest.mark.parametrize("out", ["-", "/dev/null", "/dev", "/dev/full"])
+def test_what_is_no_file_is_refused(out: str) -> None:
+    if out != "-" and not Path(out).exists():
+        pytest.skip(f"there is no {out} here")
+    with pytest.raises(UsageError, match="must be a file"):
+        Output(Path(out))
 
 
 def test_two_runs_cannot_share_an_output(tmp_path: Path) -> None:

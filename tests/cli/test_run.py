@@ -84,9 +84,24 @@ def test_a_failing_gen_is_told_with_its_line(
     assert "programs.py:" in told
 
 
-def test_an_error_of_the_users_own_code_keeps_its_traceback(run_: Callable[..., int]) -> None:
-    with pytest.raises(ValueError, match="the body is broken"):
-        run_("broken")
+@pytest.mark.parametrize(
+    ("name", "line", "error"),
+    [
+        ("broken", 'raise ValueError("the body is broken")', "ValueError: the body is broken"),
+        ("misspelt", "s += gen(", "InvalidParams: unknown parameter 'max_tokns'"),
+        ("unclosed", "s += gen(", "InvalidConstraint: invalid regex: missing )"),
+        ("unknown", 's += s["y"]', "KeyError: \"no variable 'y' in this program"),
+    ],
+)
+def test_an_error_of_the_users_own_code_shows_its_lines_and_not_ours(
+    run_: Callable[..., int], capsys: Printed, name: str, line: str, error: str
+) -> None:
+    assert run_(name) == 1
+    told = capsys.readouterr().err
+    assert line in told
+    assert error in told
+    assert "interpreter" not in told
+    assert "program.py" not in told
 
 
 @pytest.mark.parametrize(
@@ -122,6 +137,15 @@ def test_main_reports_a_missing_file(capsys: Printed, tmp_path: Path) -> None:
     assert "no such file" in capsys.readouterr().err
 
 
-def test_a_file_that_fails_to_import_raises_its_own_error(programs: Path) -> None:
-    with pytest.raises(RuntimeError, match="this file cannot be imported"):
-        main(["run", f"{programs.with_name('broken_file.py')}:f"])
+def test_a_file_that_fails_to_import_shows_its_own_lines(programs: Path, capsys: Printed) -> None:
+    assert main(["run", f"{programs.with_name('broken_file.py')}:f"]) == 2
+    printed = capsys.readouterr().err
+    assert "broken_file.py cannot be loaded" in printed
+    assert "RuntimeError: this file cannot be imported" in printed
+    assert "sestina/cli" not in printed
+
+
+def test_a_file_that_is_not_python(tmp_path: Path, capsys: Printed) -> None:
+    (tmp_path / "bad.py").write_text("def (")
+    assert main(["run", f"{tmp_path / 'bad.py'}:f"]) == 2
+    assert "line 1\n    def (" in capsys.readouterr().err

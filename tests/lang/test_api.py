@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sestina.lang import api, constraint
 from sestina.lang.api import gen, gen_int, gen_string, role, select, user, var
-from sestina.lang.errors import InvalidParams
+from sestina.lang.errors import InvalidConstraint, InvalidParams
 from sestina.lang.expression import Expr, expression
 from sestina.lang.ir import Gen, RoleBegin, RoleEnd, Select, Text, Var
 from sestina.lang.params import SamplingParams
@@ -196,7 +196,8 @@ def test_gen_int_and_gen_string_are_dtypes() -> None:
         ({"choices_method": "token_length_normalized"}, "needs choices"),
         ({"choices": ["a"], "max_tokens": 3}, "max_tokens has no meaning with choices"),
         ({"choices": ["a"], "temperature": 1.0}, "not random"),
-        ({"temprature": 1.0}, "unknown parameter 'temprature'"),
+        ({"temprature": 1.0}, "unknown parameter 'temprature'; did you mean 'temperature'"),
+        ({"stop": 5}, "stop must be a list of strings"),
     ],
 )
 def test_misuse_of_gen_raises_on_the_line(options: dict[str, Any], message: str) -> None:
@@ -228,6 +229,8 @@ def test_choices_make_a_select() -> None:
         (["a", 1], r"choices\[1\]"),
         (["a", ""], r"choices\[1\]"),
         (["a", "b", "a"], r"choices\[2\] repeats 'a'"),
+        (iter(["a", "b"]), "list of options"),
+        ({"a", "b"}, "list of options"),
     ],
 )
 def test_misuse_of_select_raises_on_the_line(choices: Any, message: str) -> None:
@@ -245,6 +248,24 @@ def test_roles_wrap_their_expression() -> None:
     assert ops(role("tool", ["a", gen("x")])) == turn
     assert ops(api.role_begin("tool") + "a" + gen("x") + api.role_end("tool")) == turn
     assert ops(user()) == [RoleBegin("user"), RoleEnd("user")]
+
+
+@pytest.mark.parametrize("make", [role, api.role_begin])
+@pytest.mark.parametrize("name", ["", 5, None])
+def test_a_role_is_a_non_empty_string(make: Any, name: Any) -> None:
+    with pytest.raises(InvalidParams, match="a role must be"):
+        make(name)
+
+
+def test_an_expression_is_never_pasted_into_a_string() -> None:
+    for paste in (lambda e: f"{e}", str, lambda e: "%s" % e):  # noqa: UP031
+        with pytest.raises(TypeError, match="no text yet"):
+            paste(gen("x"))
+
+
+def test_a_stop_regex_is_read_on_the_line() -> None:
+    with pytest.raises(InvalidConstraint, match="missing"):
+        gen("x", stop_regex="(")
 
 
 @pytest.mark.parametrize("name", ["system", "user", "assistant"])

@@ -8,7 +8,7 @@ import pytest
 
 from sestina.lang.api import function, gen, role, select, system, user, user_begin, user_end, var
 from sestina.lang.clients.mock import MockBackend
-from sestina.lang.errors import Cancelled, EngineClosed, ModelError, ProgramError
+from sestina.lang.errors import Cancelled, EngineClosed, InvalidParams, ModelError, ProgramError
 from sestina.lang.ir import (
     CaptureBegin,
     CaptureEnd,
@@ -216,9 +216,17 @@ def test_appending_nothing_is_fine_and_none_is_refused() -> None:
 
 def test_nothing_can_be_added_after_the_program() -> None:
     state = run(lambda s: None)
-    for add in (lambda: state.append("a"), lambda: state.set_var("x", 1), lambda: state.fork(2)):
+    for add in (lambda: state.append("a"), lambda: state.fork(2)):
         with pytest.raises(ProgramError, match="the program has ended"):
             add()
+
+
+def test_a_variable_can_be_set_after_the_program() -> None:
+    state = run(lambda s: s.append(gen("x")))
+    state["x"] = state["x"].upper()
+    state["more"] = 1
+    assert (state["x"], state["more"], state.names()) == ("<X>", 1, ["x", "more"])
+    assert state.text() == "<x>"
 
 
 def test_a_failed_op_fails_what_follows_and_keeps_what_came_before() -> None:
@@ -364,3 +372,11 @@ def test_a_runtime_that_goes_away_fails_what_is_pending() -> None:
 
 def test_repr_is_one_line() -> None:
     assert repr(run(lambda s: s.append(gen("x")))) == "<State <lambda>:0 0/2 ops>"
+
+
+def test_a_turn_of_none_is_a_forgotten_return() -> None:
+    for add in (lambda s: s.user(None), lambda s: s.append(user(None))):
+        with pytest.raises(ValueError, match="forget its return"):
+            run(add)
+    with pytest.raises(InvalidParams, match="a role must be"):
+        run(lambda s: s.role("", "text"))

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 
 from sestina.lang.errors import ProgramError
@@ -62,3 +65,12 @@ def test_decode_text_maps_over_the_list_of_several_continuations() -> None:
     assert decode("3") == 3
     assert decode(["3", "4"]) == [3, 4]
     assert decode_text(None) is None
+
+
+@pytest.mark.parametrize("reason", ["length", "stop"])
+def test_a_value_that_was_cut_off_says_so(reason: Any) -> None:
+    variable = Variable("x", decode=json.loads)
+    variable.resolve("[1", (GenMeta(reason),))
+    with pytest.raises(ProgramError) as caught:
+        variable.value()
+    assert ("cut off by max_tokens" in str(caught.value)) == (reason == "length")

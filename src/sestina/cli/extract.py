@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import itertools
 import json
+import os
 import sys
 import time
 from collections.abc import Iterable
@@ -18,6 +19,7 @@ from sestina.cli.opening import DEFAULT_MODEL, MODEL_HELP, BackendFactory, open_
 from sestina.cli.output import Output, errors_path
 from sestina.cli.report import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, UsageError, table
 from sestina.cli.user_file import load_object
+from sestina.lang.errors import ConstraintError
 
 if TYPE_CHECKING:
     from sestina.lang.program import Program
@@ -75,6 +77,8 @@ def load_form(reference: str) -> Form:
     from sestina.lang.constraint import json_schema
 
     if not reference.endswith(".json"):
+        if ":" not in reference:
+            raise UsageError(f"--schema takes FILE.json or FILE.py:TYPE, got {reference!r}")
         form = load_object(reference)
         if isinstance(form, (dict, str, bool)):  # a schema itself
             return Form(json_schema(form), json.loads)
@@ -84,7 +88,10 @@ def load_form(reference: str) -> Form:
         source = Path(reference).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the schema {reference}: {error}") from error
-    return Form(json_schema(source), json.loads)
+    try:
+        return Form(json_schema(source), json.loads)
+    except ConstraintError as error:
+        raise UsageError(f"{reference}: {error}") from error
 
 
 def execute(args: argparse.Namespace, open_backend: BackendFactory = open_engine) -> int:
@@ -135,11 +142,11 @@ def _extract_all(
 
 def _input_paths(arguments: Iterable[str], out: Path) -> list[Path]:
     """The input files; OUT and its errors file are never read, also when a folder holds them."""
-    ours = {out.resolve(), errors_path(out).resolve()}
+    ours = {os.path.realpath(out), os.path.realpath(errors_path(out))}
     for argument in arguments:
-        if Path(argument).resolve() in ours:
+        if os.path.realpath(argument) in ours:
             raise UsageError(f"{argument} is both input and output")
-    return [path for path in inputs.expand(arguments) if path.resolve() not in ours]
+    return [path for path in inputs.expand(arguments) if os.path.realpath(path) not in ours]
 
 
 def _make_program(form: Form, args: argparse.Namespace) -> Program:

@@ -47,6 +47,8 @@ def expand(arguments: Iterable[str]) -> list[Path]:
 
 
 def _expand_one(argument: str) -> list[Path]:
+    if argument == "-":
+        raise UsageError("standard input is not read: name a file, a folder or a pattern")
     path = Path(argument)
     if path.is_dir():
         files = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))

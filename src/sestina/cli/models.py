@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from sestina.cli.report import EXIT_FAILED, EXIT_OK, size, table
+from sestina.lang.errors import ModelError
 
 _EPILOG = """\
   sestina models pull smollm2-135m-instruct
@@ -59,8 +60,12 @@ def execute_list(args: argparse.Namespace) -> int:
 
 def execute_path(args: argparse.Namespace) -> int:
     """Print the file of a model; exit 1 and say how to get it when it is not here."""
+    from sestina.backend.weights.aliases import ALIASES
     from sestina.backend.weights.fetch import cached_model
 
+    names = [alias.name for alias in ALIASES]
+    if args.name not in names:
+        raise ModelError(f"unknown model {args.name!r}; known: {', '.join(names)}")
     path = cached_model(args.name)
     if path is None:
         print(f"not fetched; run: sestina models pull {args.name}", file=sys.stderr)

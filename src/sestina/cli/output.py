@@ -10,6 +10,8 @@ from typing import BinaryIO
 
 from sestina.cli.report import UsageError
 
+_HEAD = b'{"id": '  # how every line begins
+
 
 def errors_path(out: Path) -> Path:
     """Where the failures of a run go: OUT.errors.jsonl beside OUT.jsonl."""
@@ -22,11 +24,14 @@ class Output:
 
     Opening reads the ids already in OUT (`done`) and repairs its last line: a record cut off by a
     crash is removed, a whole one that lacks its newline gets it. Any other line that is not such a
-    record raises UsageError, because OUT is then not ours to append to. Every record is flushed
+    record raises UsageError, because OUT is then not ours to append to, as does what is not a
+    plain file. Every record is flushed
     and each write is one whole line. On POSIX the file is locked: two runs cannot share an OUT.
     """
 
     def __init__(self, out: Path) -> None:
+        if str(out) == "-" or (out.exists() and not out.is_file()):
+            raise UsageError(f"the output must be a file, which {out} is not")
         out.parent.mkdir(parents=True, exist_ok=True)
         self._records: BinaryIO = out.open("a+b")
         self._errors: BinaryIO | None = None
@@ -92,21 +97,30 @@ def _repair(file: BinaryIO, path: Path) -> set[str | int]:
     file.seek(0)
     for number, line in enumerate(file, start=1):
         id = _record_id(line)
-        if line.endswith(b"\n"):
-            if id is None:
-                raise UsageError(
-                    f"{path}, line {number} is not a record of `sestina extract`; "
-                    "name another output or move this file away"
-                )
-            end += len(line)
-        elif id is not None:
+        if id is None and _is_cut_off(line):
+            break
+        if id is None:
+            raise UsageError(
+                f"{path}, line {number} is not a record of `sestina extract`; "
+                "name another output or move this file away"
+            )
+        if not line.endswith(b"\n"):
             file.write(b"\n")  # append mode: goes to the end, where this line stops
             file.flush()
-            end += len(line) + 1
-        if id is not None:
-            ids.add(id)
+            end += 1
+        end += len(line)
+        ids.add(id)
     file.truncate(end)
     return ids
+
+
+def _is_cut_off(line: bytes) -> bool:
+    """Whether this is the beginning of a line of ours, and nothing else that is whole."""
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return not line.endswith(b"\n") and _HEAD.startswith(line[: len(_HEAD)])
+    return False
 
 
 def _record_id(line: bytes) -> str | int | None:

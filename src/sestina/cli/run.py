@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from sestina.cli.opening import DEFAULT_MODEL, MODEL_HELP, BackendFactory, open_engine
 from sestina.cli.report import EXIT_FAILED, EXIT_OK, UsageError
-from sestina.cli.user_file import load_object
+from sestina.cli.user_file import load_object, users_traceback
 from sestina.lang.errors import ConstraintError
 
 if TYPE_CHECKING:
@@ -65,10 +65,17 @@ def execute(args: argparse.Namespace, open_backend: BackendFactory = open_engine
             values[name] = getattr(args, name)
     with open_backend(args.model, seed=args.seed) as backend:
         values |= {"backend": backend, "seed": args.seed}
-        if inspect.iscoroutinefunction(program.fn):
-            state = asyncio.run(program.arun(**values))
-        else:
-            state = program.run(**values, stream=args.stream)
+        try:
+            if inspect.iscoroutinefunction(program.fn):
+                state = asyncio.run(program.arun(**values))
+            else:
+                state = program.run(**values, stream=args.stream)
+        except Exception as error:
+            shown = users_traceback(error, program.fn.__code__.co_filename)
+            if shown is None:
+                raise
+            print(shown, file=sys.stderr)
+            return EXIT_FAILED
         return _show(state, args)
 
 
@@ -152,7 +159,7 @@ def _value(name: str, text: str, hint: Any) -> Any:
     try:
         return typed.parse(hint, text)
     except (ValueError, ConstraintError) as error:
-        shown = getattr(hint, "__name__", str(hint))
+        shown = hint.__name__ if type(hint) is type else str(hint)
         raise UsageError(f"--arg {name}: {text!r} is not JSON for {shown}: {error}") from error
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
+import os
 import sys
+import traceback
 from pathlib import Path
 from types import ModuleType
 
@@ -14,7 +17,7 @@ def load_object(reference: str) -> object:
     """The object NAME of FILE.py; UsageError says what is missing.
 
     The file runs as `python FILE.py` would run it, its folder importable, but for
-    `if __name__ == "__main__"`. An exception it raises is passed on.
+    `if __name__ == "__main__"`. What it raises is told with the lines of the file that led there.
     """
     path_text, colon, name = reference.rpartition(":")
     if not colon or not name.isidentifier():
@@ -26,8 +29,7 @@ def load_object(reference: str) -> object:
     try:
         found: object = getattr(module, name)
     except AttributeError:
-        public = ", ".join(sorted(n for n in vars(module) if not n.startswith("_")))
-        raise UsageError(f"{path} has no {name!r}; it defines: {public or 'nothing'}") from None
+        raise UsageError(f"{path} has no {name!r}; it defines: {_defined(module)}") from None
     return found
 
 
@@ -37,7 +39,7 @@ def _load_module(path: Path) -> ModuleType:
         sys.path.insert(0, folder)
     # Not the bare stem: a user's json.py must not replace the standard library's.
     name = f"sestina_user_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
     if spec is None or spec.loader is None:
         raise UsageError(f"not a Python file: {path}")
     module = importlib.util.module_from_spec(spec)
@@ -45,7 +47,45 @@ def _load_module(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except BaseException:
+    except BaseException as error:
         del sys.modules[name]
-        raise
+        if not isinstance(error, Exception):
+            raise
+        raise UsageError(f"{path} cannot be loaded\n{_render(error, path)}") from error
     return module
+
+
+def _render(error: Exception, path: Path) -> str:
+    shown = users_traceback(error, str(path.resolve()))
+    return shown or "".join(traceback.format_exception_only(error)).rstrip()
+
+
+def users_traceback(error: BaseException, file: str) -> str | None:
+    """The traceback from the first line of the user's `file` on, without frames of Sestina's own.
+
+    None when the file has no part in it.
+    """
+    frames = list(traceback.extract_tb(error.__traceback__))
+    first = next((i for i, frame in enumerate(frames) if frame.filename == file), None)
+    if first is None:
+        return None
+    ours = ("<", *(f"{path}{os.sep}" for path in _package_folders()))  # "<": generated code
+    kept = [frame for frame in frames[first:] if not frame.filename.startswith(ours)]
+    lines = ["Traceback (most recent call last):\n", *traceback.format_list(kept)]
+    return "".join([*lines, *traceback.format_exception_only(error)]).rstrip()
+
+
+def _package_folders() -> list[str]:
+    import sestina.lang
+
+    return [str(Path(module.__file__ or "").parent) for module in (sestina, sestina.lang)]
+
+
+def _defined(module: ModuleType) -> str:
+    """The public names that the file itself defines, programs among them."""
+    found = []
+    for name, value in vars(module).items():
+        home = getattr(getattr(value, "fn", value), "__module__", module.__name__)
+        if home == module.__name__ and not name.startswith("_") and not inspect.ismodule(value):
+            found.append(name)
+    return ", ".join(sorted(found)) or "nothing"

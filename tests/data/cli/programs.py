@@ -39,6 +39,21 @@ def broken(s: Any) -> None:
     raise ValueError("the body is broken")
 
 
+@function
+def misspelt(s: Any) -> None:
+    s += gen("x", max_tokns=3)  # type: ignore[call-arg]
+
+
+@function
+def unclosed(s: Any) -> None:
+    s += gen("x", regex="(")
+
+
+@function
+def unknown(s: Any) -> None:
+    s += s["y"]
+
+
 def plain(s: Any) -> None:
     """Not a program."""
 
