@@ -87,16 +87,32 @@ def prefill(engine: Engine) -> float:
 def transformers_stream(model: str, num_tokens: int, runs: int, dtype: str) -> Row:
     """The same greedy stream in transformers, from the same weights."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import LlamaConfig, LlamaForCausalLM
 
+    from sestina.backend.tokenizer import load_tokenizer
+    from sestina.backend.weights.read import read_checkpoint
     from sestina.backend.weights.source import resolve_source
 
     path = resolve_source(model)
-    options = {"gguf_file": path.name} if path.suffix == ".gguf" else {}
-    folder = path.parent if path.suffix == ".gguf" else path
-    tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-    loaded = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype), **options)
-    inputs = tokenizer(PROMPT, return_tensors="pt")
+    checkpoint = read_checkpoint(path)
+    ours = checkpoint.config
+    config = LlamaConfig(
+        vocab_size=ours.vocab_size,
+        hidden_size=ours.hidden_size,
+        intermediate_size=ours.intermediate_size,
+        num_hidden_layers=ours.num_layers,
+        num_attention_heads=ours.num_heads,
+        num_key_value_heads=ours.num_kv_heads,
+        rms_norm_eps=ours.rms_norm_eps,
+        rope_parameters={"rope_type": "default", "rope_theta": ours.rope_theta},
+        tie_word_embeddings=ours.tie_embeddings,
+        max_position_embeddings=ours.max_len,
+    )
+    loaded = LlamaForCausalLM(config).to(getattr(torch, dtype)).eval()
+    tensors = {name: checkpoint.tensors[name] for name in checkpoint.tensors}
+    loaded.load_state_dict(tensors, strict=not ours.tie_embeddings)
+    loaded.tie_weights()
+    inputs = {"input_ids": torch.tensor([load_tokenizer(path).encode(PROMPT)])}
 
     def run() -> float:
         started = time.perf_counter()

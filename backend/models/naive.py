@@ -13,7 +13,8 @@ from sestina.backend.batch import Batch, KVPool, Model
 def sequence_logits(model: Model, token_ids: Sequence[int], *, last_only: bool = False) -> Tensor:
     """Logits [len(token_ids), V] float32 after each token of one sequence, on the model's device.
 
-    last_only: only those after the last token, [1, V]. One forward pass over a pool of its own, made for the call; the sequence must not be empty.
+    last_only: only those after the last token, [1, V]. One forward pass over a pool of its own,
+    made for the call; the sequence must not be empty.
     """
     num_tokens = len(token_ids)
     if not num_tokens:
