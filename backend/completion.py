@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,19 +108,25 @@ class Completions:
         return await self._program.arun(expr, backend=self._backend)
 
 
-def _texts(prompts: Sequence[str]) -> Sequence[str]:
-    for prompt in prompts:
-        if not isinstance(prompt, str):
-            raise InvalidParams(f"prompts must be texts, got {type(prompt).__name__}")
-    return prompts
+def _texts(prompts: object) -> list[str]:
+    if isinstance(prompts, (bytes, Mapping)) or not isinstance(prompts, Iterable):
+        kind = type(prompts).__name__
+        raise InvalidParams(f"a prompt is a text, or a list of texts; got {kind}")
+    texts = list(prompts)
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InvalidParams(f"prompt {i} is no text but {type(text).__name__}")
+    return texts
 
 
 def _conversation(messages: Sequence[Mapping[str, str]]) -> Expr:
     """The turns so far and the opening of the assistant's next one."""
-    if not messages:
-        raise InvalidParams("a chat needs at least one message")
+    if isinstance(messages, (str, Mapping)) or not messages:
+        raise InvalidParams("a chat is a list of at least one message, each with role and content")
     turns = Expr(())
     for i, message in enumerate(messages):
+        if not isinstance(message, Mapping):
+            raise InvalidParams(f"message {i} is no mapping but {type(message).__name__}")
         name, content = message.get("role"), message.get("content")
         if not isinstance(name, str) or not isinstance(content, str):
             raise InvalidParams(f"message {i} needs a 'role' and a 'content', both texts")

@@ -98,11 +98,13 @@ class Engine:
             ("max_batch_tokens", max_batch_tokens),
             ("threads", threads),
         ):
-            if value is not None and value < 1:
-                raise InvalidParams(f"{name} must be at least 1, got {value}")
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise InvalidParams(f"{name} must be an integer of at least 1, got {value!r}")
         if threads is not None:
             torch.set_num_threads(threads)
         if not isinstance(model, LoadedModel):
+            if not isinstance(model, (str, Path)) or not str(model):
+                raise InvalidParams(f"model must be a name, a path or a LoadedModel, got {model!r}")
             chosen = pick_device(device)
             model = load_model(model, dtype=pick_dtype(dtype, chosen), device=chosen)
         self.model = model

@@ -7,15 +7,21 @@ from types import TracebackType
 
 Place = tuple[str, int]
 
+_RUNNERS = frozenset({"asyncio", "concurrent", "threading"})
+
 
 def user_place() -> Place | None:
     """File and line of the nearest caller outside sestina; None when there is none.
 
-    Costs well under a microsecond per frame; formatting is left to whoever needs it.
+    None also where a pool of threads calls us: its line says nothing to the user. Costs well under a
+    microsecond per frame; formatting is left to whoever needs it.
     """
     frame = sys._getframe(1)
     while frame is not None:
-        if not _is_ours(frame.f_globals.get("__name__", "")):
+        module = frame.f_globals.get("__name__", "")
+        if module.partition(".")[0] in _RUNNERS:
+            return None
+        if not _is_ours(module):
             return frame.f_code.co_filename, frame.f_lineno
         if frame.f_back is None:
             return None

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sestina.backend.grammar import CompiledGrammar
 from sestina.backend.ops.output_text import OutputText, kept_tokens
@@ -78,8 +79,7 @@ class Generation:
         self._counters = Counters()
         grammar = request.grammar
         self._matcher = None if grammar is None else grammar.matcher()
-        num_words = -(-tokenizer.vocab_size // 32)
-        self._mask = None if grammar is None else np.empty(num_words, np.int32)
+        self._mask = _first_mask(tokenizer, scheduler, constrained=grammar is not None)
         self._output = OutputText(
             tokenizer,
             request.params,
@@ -288,6 +288,23 @@ class Generation:
         if first > 0:
             return scored
         return (TokenLogprob(int(self._sequence.tokens[0]), None), *scored)
+
+
+def _first_mask(
+    tokenizer: Tokenizer, scheduler: Scheduler, *, constrained: bool
+) -> NDArray[np.int32] | None:
+    """Packed int32 [W], for a matcher to fill; without one, all of the vocabulary.
+
+    None where nothing is to be masked. A model may have more logits than its vocabulary has ids;
+    those are never drawn.
+    """
+    num_ids = tokenizer.vocab_size
+    if not constrained and scheduler.model.config.vocab_size == num_ids:
+        return None
+    mask = np.full(-(-num_ids // 32), -1, np.int32)
+    if num_ids % 32:
+        mask[-1] = (1 << (num_ids % 32)) - 1
+    return mask
 
 
 def _is_complete(grammar: CompiledGrammar, text: str) -> bool:

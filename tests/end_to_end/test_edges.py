@@ -12,7 +12,9 @@ from support.engines import scripted_engine
 from support.sessions import answers, drain, events_of, text, values
 
 from sestina import Engine, InvalidParams, SamplingParams
-from sestina.backend.models.scripted import prefix_hash_script
+from sestina.backend.loading import LoadedModel
+from sestina.backend.models.scripted import ScriptedModel, prefix_hash_script
+from sestina.backend.tokenizer.byte import ByteTokenizer
 from sestina.lang.ir import Fork, Gen, Join, Op, Release, RoleBegin, Select, Text, Var
 from sestina.lang.session import ROOT, Done, Ended, Event, Failed, SessionOptions
 
@@ -184,3 +186,50 @@ def test_a_cancelled_program_may_have_any_depth(engine: Engine) -> None:
         session.submit(branch, ops)
     session.cancel()
     assert sum(isinstance(e, Ended) for e in drain(session, DEPTH)) == DEPTH
+
+
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [
+        (None, "a prompt is a text"),
+        (b"abc", "got bytes"),
+        (["a", 3], "prompt 1 is no text but int"),
+    ],
+)
+def test_what_is_no_prompt_is_said(prompt: object, message: str) -> None:
+    with scripted_engine() as engine, pytest.raises(InvalidParams, match=message):
+        engine.generate(prompt)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("messages", ["hi", {"role": "user"}, [], [("user", "hi")], [{"role": 1}]])
+def test_what_is_no_chat_is_said(messages: object) -> None:
+    with scripted_engine() as engine, pytest.raises(InvalidParams, match="message"):
+        engine.chat(messages)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "options", [{"max_total_tokens": "5"}, {"threads": 0}, {"max_running": 1.5}]
+)
+def test_engine_options_are_checked(options: dict[str, object]) -> None:
+    with pytest.raises(InvalidParams, match=next(iter(options))):
+        Engine("tiny-random", **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("model", [None, "", 7])
+def test_what_is_no_model_is_said(model: object) -> None:
+    with pytest.raises(InvalidParams, match="model must be"):
+        Engine(model)  # type: ignore[arg-type]
+
+
+def test_ids_beyond_the_vocabulary_are_never_drawn() -> None:
+    """A model with padded logits, which it likes best."""
+    tokenizer = ByteTokenizer()
+    padded = tokenizer.vocab_size + 40
+
+    def script(tokens: tuple[int, ...]) -> list[float]:
+        return [float(i) for i in range(padded)]
+
+    model = LoadedModel("padded", ScriptedModel(script, vocab_size=padded), tokenizer)
+    with Engine(model, max_total_tokens=256, check=True) as engine:
+        meta = engine.generate("a", max_tokens=8, temperature=0, ignore_eos=True).meta
+        assert set(meta.ids) == {tokenizer.vocab_size - 1}
