@@ -13,8 +13,8 @@ _RUNNERS = frozenset({"asyncio", "concurrent", "threading"})
 def user_place() -> Place | None:
     """File and line of the nearest caller outside sestina; None when there is none.
 
-    None also where a pool of threads calls us: its line says nothing to the user. Costs well under a
-    microsecond per frame; formatting is left to whoever needs it.
+    None also where a pool of threads calls us: its line says nothing to the user. Costs well under
+    a microsecond per frame; formatting is left to whoever needs it.
     """
     frame = sys._getframe(1)
     while frame is not None:
