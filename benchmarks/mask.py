@@ -37,8 +37,14 @@ def read(path: Path) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
-def walk(compiler: GrammarCompiler, grammar: Any, text: str, mask_us: list[float]) -> bool:
-    """Whether the grammar takes the whole text; every mask is timed and must agree."""
+def walk(
+    compiler: GrammarCompiler,
+    grammar: Any,
+    text: str,
+    mask_us: list[float],
+    accept_us: list[float],
+) -> bool:
+    """Whether the grammar takes the whole text; masks and accepts are timed and must agree."""
     tokenizer = compiler.tokenizer
     matcher = grammar.matcher()
     row = np.empty(-(-tokenizer.vocab_size // 32), np.int32)
@@ -47,7 +53,10 @@ def walk(compiler: GrammarCompiler, grammar: Any, text: str, mask_us: list[float
         matcher.fill_mask(row)
         mask_us.append((time.perf_counter_ns() - started) / 1000)
         allowed = bool(row[token_id // 32] >> (token_id % 32) & 1)
-        if allowed != matcher.accept_token(token_id):
+        started = time.perf_counter_ns()
+        accepted = matcher.accept_token(token_id)
+        accept_us.append((time.perf_counter_ns() - started) / 1000)
+        if allowed != accepted:
             raise AssertionError(f"mask and matcher disagree about token {token_id}")
         if not allowed:
             return False
@@ -80,7 +89,7 @@ def main() -> None:
     # Kernels compile before anything is timed; another compiler, so that nothing else is warm.
     warm = GrammarCompiler(tokenizer)
     anything = {"properties": {"a": {"type": "string", "pattern": "^[a-z]{2,50}$"}}}
-    walk(warm, warm.compile(json_schema(anything)), '{"a": "xyz", "b": [1, "\\n"]}', [])
+    walk(warm, warm.compile(json_schema(anything)), '{"a": "xyz", "b": [1, "\\n"]}', [], [])
     # The data and the libraries are no part of the engine: the garbage collector leaves them out.
     gc.collect()
     gc.freeze()
@@ -89,6 +98,7 @@ def main() -> None:
     shown: Counter[str] = Counter()
     compile_ms: list[float] = []
     mask_us: list[float] = []
+    accept_us: list[float] = []
     for entry in schemas:
         started = time.perf_counter()
         try:
@@ -102,7 +112,7 @@ def main() -> None:
         for test in entry["tests"]:
             text = json.dumps(test["data"], ensure_ascii=False)
             try:
-                accepted = walk(compiler, grammar, text, mask_us)
+                accepted = walk(compiler, grammar, text, mask_us, accept_us)
             except (ConstraintError, ValueError) as error:
                 verdict = f"error {type(error).__name__}"
                 break
@@ -121,6 +131,7 @@ def main() -> None:
     print(f"  refused by keyword: {', '.join(f'{k} {n}' for k, n in refusals.most_common(20))}")
     print(f"compile ms  {percentiles(compile_ms, [50, 90, 99])}")
     print(f"mask us     {percentiles(mask_us, [50, 90, 99, 99.9])}  ({len(mask_us)} masks)")
+    print(f"accept us   {percentiles(accept_us, [50, 90, 99, 99.9])}")
 
 
 if __name__ == "__main__":

@@ -8,9 +8,8 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from sestina.backend.grammar.automaton import compile_automaton
-from sestina.backend.grammar.build import Alphabet
 from sestina.backend.grammar.limits import Limits
-from sestina.backend.grammar.matcher import CompiledGrammar
+from sestina.backend.grammar.matcher import CompiledGrammar, SharedMasks
 from sestina.backend.grammar.token_trie import TokenTrie
 from sestina.backend.tokenizer.base import Tokenizer
 from sestina.lang import grammar_ir as ir
@@ -25,10 +24,12 @@ def compile_grammar(
     *,
     trie: TokenTrie | None = None,
     limits: Limits | None = None,
+    shared: SharedMasks | None = None,
 ) -> CompiledGrammar:
     """A grammar over a tokenizer's vocabulary.
 
     trie: the tokenizer's, if it was built before (it is what takes time with a large vocabulary).
+    shared: of the same tokenizer, to share what is worked out with its other grammars.
     Raises a ConstraintError: see `compile_automaton`; besides, InvalidConstraint for a control
     token that the vocabulary lacks, UnsupportedConstraint for one that ends the text.
     """
@@ -36,8 +37,11 @@ def compile_grammar(
         trie = TokenTrie.from_tokenizer(tokenizer)
     elif trie.fingerprint != tokenizer.fingerprint:
         raise ValueError("the token trie is of another tokenizer")
-    alphabet = Alphabet(trie.byte_mask, tokenizer.control_ids, trie.eos_ids)
-    return CompiledGrammar(compile_automaton(grammar, limits, alphabet), trie, tokenizer)
+    limits = limits or Limits()
+    if shared is None:
+        shared = SharedMasks(trie, tokenizer, limits.max_mask_cache_bytes)
+    automaton = compile_automaton(grammar, limits, machine=shared.machine)
+    return CompiledGrammar(automaton, shared)
 
 
 class GrammarCompiler:
@@ -45,6 +49,10 @@ class GrammarCompiler:
 
     max_grammars: compiled grammars kept, the least recently used going first. Threads that ask for
     the same constraint at once share one compilation, and its error if it fails.
+
+    All grammars are built into one machine, so that what they have in common is worked out once.
+    When it has grown past `limits.max_shared_bytes`, later ones get a new machine; those compiled
+    before keep the old one for as long as they are used.
     """
 
     def __init__(
@@ -55,6 +63,7 @@ class GrammarCompiler:
         self.trie = TokenTrie.from_tokenizer(tokenizer)
         self.max_grammars = max_grammars
         self._lock = threading.Lock()
+        self._shared = self._fresh()
         self._kept: OrderedDict[Constraint, Future[CompiledGrammar]] = OrderedDict()
 
     def compile(self, constraint: Constraint) -> CompiledGrammar:
@@ -69,11 +78,26 @@ class GrammarCompiler:
             self._run(constraint, future)
         return future.result()
 
+    def _fresh(self) -> SharedMasks:
+        return SharedMasks(self.trie, self.tokenizer, self.limits.max_mask_cache_bytes)
+
+    def _current(self) -> SharedMasks:
+        with self._lock:
+            if self._shared.memory_bytes() > self.limits.max_shared_bytes:
+                self._shared = self._fresh()
+            return self._shared
+
     def _run(self, constraint: Constraint, future: Future[CompiledGrammar]) -> None:
         try:
             grammar = constraint.to_grammar()
             future.set_result(
-                compile_grammar(grammar, self.tokenizer, trie=self.trie, limits=self.limits)
+                compile_grammar(
+                    grammar,
+                    self.tokenizer,
+                    trie=self.trie,
+                    limits=self.limits,
+                    shared=self._current(),
+                )
             )
         except BaseException as error:
             with self._lock:

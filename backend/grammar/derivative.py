@@ -2,7 +2,7 @@
 
 All symbols are treated at once: the transitions of an expression are disjoint symbol masks, each
 with the language that remains after any symbol of it. This is the local form of the byte classes
-of Owens, Reppy and Turon (2009, section 4.2), and one pass fills a whole row of the automaton.
+of Owens, Reppy and Turon (2009, section 4.2), and one pass gives a whole row of the automaton.
 """
 
 from __future__ import annotations
@@ -43,6 +43,13 @@ class Derivatives:
         found = self._memo.get(e)
         return resolve(e, self._memo, self._operands, self._combine) if found is None else found
 
+    def followers(self, e: int) -> int:
+        """The mask of the symbols that e may begin with."""
+        out = 0
+        for mask, _ in self.of(e):
+            out |= mask
+        return out
+
     def _combine(self, e: int) -> Transitions:
         return self._of_kind[self.arena.kind[e]](e)
 
@@ -52,7 +59,9 @@ class Derivatives:
         kind, args = arena.kind[e], arena.args[e]
         if kind is Kind.CAT:
             return args if arena.nullable[args[0]] else args[:1]
-        if kind in (Kind.ALT, Kind.AND, Kind.NOT):
+        if kind is Kind.AND:
+            return [arena.args[e][0] if arena.kind[e] is Kind.NOT else e for e in args]
+        if kind is Kind.ALT or kind is Kind.NOT:
             return args
         if kind is Kind.REPEAT:
             return args[:1]
@@ -85,18 +94,47 @@ class Derivatives:
         return _by_target([*out, (rest, ALL)])
 
     def _and(self, e: int) -> Transitions:
-        first, *others = self.arena.args[e]
-        joint: list[tuple[int, tuple[int, ...]]] = [
-            (mask, (left,)) for mask, left in self._memo[first]
-        ]
-        for other in others:
+        arena, alphabet = self.arena, self.arena.alphabet
+        joint: list[tuple[int, tuple[int, ...]]] = [(alphabet, ())]
+        refused: list[Transitions] = []
+        cut = 0
+        for item in arena.args[e]:
+            if arena.kind[item] is Kind.NOT:
+                transitions = self._memo[arena.args[item][0]]
+                refused.append(transitions)
+                for mask, _ in transitions:
+                    cut |= mask
+                continue
             joint = [
                 (common, (*lefts, left))
                 for mask, lefts in joint
-                for other_mask, left in self._memo[other]
+                for other_mask, left in self._memo[item]
                 if (common := mask & other_mask)
             ]
-        return _by_target((mask, self.arena.both(lefts)) for mask, lefts in joint)
+        # Where nothing that is refused could go on, what is left has no complement in it.
+        out = [(free, arena.both(lefts)) for mask, lefts in joint if (free := mask & ~cut)]
+        for mask, lefts in joint:
+            pieces = [(mask & cut, lefts)]
+            for transitions in refused:
+                pieces = [
+                    each
+                    for piece, have in pieces
+                    if piece
+                    for each in self._refuse(piece, have, transitions)
+                ]
+            out += [(piece, arena.both(have)) for piece, have in pieces if piece]
+        return _by_target(out)
+
+    def _refuse(
+        self, mask: int, lefts: tuple[int, ...], refused: Transitions
+    ) -> list[tuple[int, tuple[int, ...]]]:
+        """Cut a mask into pieces by what is refused after them."""
+        out = []
+        for other, left in refused:
+            if common := mask & other:
+                out.append((common, (*lefts, self.arena.complement(left))))
+                mask &= ~other
+        return [*out, (mask, lefts)]
 
     def _union(self, many: Iterable[Transitions]) -> Transitions:
         by_mask: dict[int, list[int]] = {}

@@ -8,11 +8,12 @@ below recurses to a depth that the input chooses.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, TypeVar
 
-from sestina.backend.grammar.limits import Limits
+from sestina.backend.grammar.limits import Budget
 
 EMPTY = 0  # no text at all
 EPSILON = 1  # the empty text
@@ -31,6 +32,19 @@ _FACTOR_DEPTH = 16
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
+class Alphabet:
+    """What texts are made of: the bytes of a vocabulary, and its control tokens by name.
+
+    control_ids None: there is no vocabulary, so `Special` is refused. Tokens in `eos_ids` cannot be
+    named in a grammar, since they end the text.
+    """
+
+    byte_mask: int = EVERY_BYTE
+    control_ids: Mapping[str, int] | None = None
+    eos_ids: tuple[int, ...] = ()
+
+
 class Kind(IntEnum):
     """What an expression is; its `args` are given in brackets."""
 
@@ -43,19 +57,20 @@ class Kind(IntEnum):
     AND = 6  # [items...] likewise
     NOT = 7  # [item]
     REPEAT = 8  # [item, lo, hi] hi None is unbounded
-    RULE = 9  # [name]
+    RULE = 9  # [key]
 
 
 class Arena:
-    """The expressions of one grammar. Not thread-safe: its automaton locks around it.
+    """The expressions of one machine. Not thread-safe: the machine locks around it.
 
+    budget: who pays for new expressions.
     alphabet: mask of the bytes that texts are made of (a vocabulary may lack some).
     Per expression: kind, args, nullable (matches the empty text), boolean (has an And or Not that
     could be empty). Without `boolean`, every expression but EMPTY matches some text.
     """
 
-    def __init__(self, limits: Limits, alphabet: int = EVERY_BYTE) -> None:
-        self.limits = limits
+    def __init__(self, budget: Budget, alphabet: int = EVERY_BYTE) -> None:
+        self.budget = budget
         self.alphabet = alphabet
         self.kind: list[Kind] = []
         self.args: list[tuple[Any, ...]] = []
@@ -71,12 +86,11 @@ class Arena:
         return len(self.kind)
 
     def _intern(self, kind: Kind, args: tuple[Any, ...], nullable: bool, boolean: bool) -> int:
-        key = (kind, *args)
+        key = (kind._value_, *args)  # plain values, so that the garbage collector ignores it
         found = self._index.get(key)
         if found is not None:
             return found
-        if len(self.kind) >= self.limits.max_expressions:
-            raise self.limits.exceeded("max_expressions")
+        self.budget.spend_expression()
         self._index[key] = new = len(self.kind)
         self.kind.append(kind)
         self.args.append(args)
@@ -100,9 +114,12 @@ class Arena:
             data, offset = data[offset:], 0
         return self._intern(Kind.LITERAL, (data, offset), False, False)
 
-    def rule(self, name: str, nullable: bool) -> int:
-        """A named rule that matches something; set `rule_body` before taking derivatives."""
-        return self._intern(Kind.RULE, (name,), nullable, False)
+    def rule(self, key: Hashable, nullable: bool) -> int:
+        """A rule that matches something; set `rule_body` before taking derivatives.
+
+        key: equal keys are the same rule, so they must have the same body.
+        """
+        return self._intern(Kind.RULE, (key,), nullable, False)
 
     # ---- sequence
 
@@ -112,6 +129,10 @@ class Arena:
             return EMPTY
         if first == EPSILON or rest == EPSILON:
             return rest if first == EPSILON else first
+        if self.kind[first] is not Kind.CAT:
+            nullable = self.nullable[first] and self.nullable[rest]
+            boolean = self.boolean[first] or self.boolean[rest]
+            return self._intern(Kind.CAT, (first, rest), nullable, boolean)
         heads = []
         while self.kind[first] is Kind.CAT:
             head, first = self.args[first]
@@ -210,6 +231,9 @@ class Arena:
 
     def both(self, items: Iterable[int]) -> int:
         """All of the items at once. It may be an empty language that is not EMPTY: see liveness."""
+        items = tuple(items)
+        if len(items) == 1:
+            return items[0]
         parts: set[int] = set()
         for item in items:
             parts.update(self.args[item] if self.kind[item] is Kind.AND else (item,))
@@ -230,6 +254,12 @@ class Arena:
         if len(parts) < 2:
             return parts.pop() if parts else ALL
         return self._intern(Kind.AND, tuple(sorted(parts)), nullable, not nullable)
+
+    def without_complements(self, e: int) -> int:
+        """A for A & ~B, a language around that of e; e itself if it is no such thing."""
+        if self.kind[e] is not Kind.AND:
+            return e
+        return self.both(part for part in self.args[e] if self.kind[part] is not Kind.NOT)
 
     def complement(self, item: int) -> int:
         """Every byte string that item does not match."""

@@ -12,14 +12,14 @@ import numpy as np
 
 from sestina.backend.grammar.automaton import Automaton
 from sestina.backend.grammar.expr import NUM_BYTES
-from sestina.backend.grammar.mask_cache import allow_tokens
+from sestina.backend.grammar.mask_cache import MaskCache
 from sestina.backend.grammar.token_trie import TokenTrie
 from sestina.backend.tokenizer.base import Tokenizer
 from sestina.kernels.token_mask import child_nodes, find_node
 
 
 def forced_tokens(
-    automaton: Automaton, trie: TokenTrie, tokenizer: Tokenizer, state: int
+    automaton: Automaton, masks: MaskCache, trie: TokenTrie, tokenizer: Tokenizer, state: int
 ) -> tuple[int, ...]:
     """Ids that must come next, in order; () where there is a choice or the text may end.
 
@@ -33,10 +33,11 @@ def forced_tokens(
         taken = sum(len(trie.token_bytes[i]) for i in ids)
         if special is None or taken < len(data):
             # What follows may merge with the end of the run.
-            out += _withhold(automaton, trie, ids, data[:taken], path[taken])
+            out += _withhold(automaton, masks, trie, ids, data[:taken], path[taken])
             return tuple(out)
-        out += [*ids, automaton.special_ids[special]]
-        state = automaton.step_special(path[-1], special)
+        token_id = automaton.machine.special_ids[special]
+        out += [*ids, token_id]
+        state = automaton.step_special(path[-1], token_id)
 
 
 def _forced_bytes(automaton: Automaton, state: int) -> tuple[bytes, list[int], int | None]:
@@ -70,12 +71,17 @@ def _encode(trie: TokenTrie, tokenizer: Tokenizer, data: bytes) -> list[int]:
 
 
 def _withhold(
-    automaton: Automaton, trie: TokenTrie, ids: list[int], data: bytes, end_state: int
+    automaton: Automaton,
+    masks: MaskCache,
+    trie: TokenTrie,
+    ids: list[int],
+    data: bytes,
+    end_state: int,
 ) -> list[int]:
     """Drop the last tokens that a longer token could reach out of; data is what ids spell."""
     keep_bytes = len(data)
     for start in range(max(0, len(data) - trie.max_len + 1), len(data)):
-        if _is_spanned(automaton, trie, data[start:], end_state):
+        if _is_spanned(automaton, masks, trie, data[start:], end_state):
             keep_bytes = start
             break
     kept = []
@@ -87,13 +93,13 @@ def _withhold(
     return kept
 
 
-def _is_spanned(automaton: Automaton, trie: TokenTrie, suffix: bytes, state: int) -> bool:
+def _is_spanned(
+    automaton: Automaton, masks: MaskCache, trie: TokenTrie, suffix: bytes, state: int
+) -> bool:
     """Some token begins with suffix, is longer, and goes on as the automaton allows from state."""
-    for flat in trie.tries:
-        node = find_node(flat, suffix)
-        if node >= 0:
-            row = np.zeros(trie.num_words, np.int32)
-            allow_tokens(automaton, flat, child_nodes(flat, node), state, row)
-            if row.any():
-                return True
-    return False
+    node = find_node(trie.all, suffix)
+    if node < 0:
+        return False
+    row = np.zeros(trie.num_words, np.int32)
+    masks.walk(trie.all, child_nodes(trie.all, node), [automaton.machine.exprs[state]], row)
+    return bool(row.any())

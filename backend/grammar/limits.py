@@ -11,12 +11,15 @@ from sestina.lang.errors import ConstraintLimitExceeded, InvalidParams
 class Limits:
     """Bounds on compiling and walking one grammar. All are counts but the ones in bytes.
 
-    max_nodes: distinct nodes of the grammar's IR.
+    max_nodes: nodes of the grammar's IR that no earlier grammar shared.
     max_nesting: height of the IR's tallest tree.
     max_expressions: expressions made by derivatives, about 400 bytes each.
-    max_states: states of the automaton; a state's row costs 4 bytes per byte class (1 KiB at most).
+    max_states: states made for this grammar, 1 KiB each.
     max_liveness_steps: derivatives taken by one search for a text that `And` and `Not` leave over.
-    max_mask_cache_bytes: cached masks; the least recently used go first, so this one never raises.
+    max_mask_cache_bytes: cached masks, and as much again for their parts; the least recently used
+        go first, so this one never raises.
+    max_shared_bytes: what grammars share in a `GrammarCompiler`; beyond it, a new one begins to
+        share afresh, and this one never raises either.
     max_forced_bytes: bytes looked ahead for one forced run; longer runs come in several parts.
 
     >>> Limits(max_states=0)
@@ -31,6 +34,7 @@ class Limits:
     max_states: int = 100_000
     max_liveness_steps: int = 100_000
     max_mask_cache_bytes: int = 64 << 20
+    max_shared_bytes: int = 256 << 20
     max_forced_bytes: int = 1024
 
     def __post_init__(self) -> None:
@@ -44,3 +48,24 @@ class Limits:
         return ConstraintLimitExceeded(
             f"the constraint passed the limit {name}={getattr(self, name)}", keyword=name
         )
+
+
+class Budget:
+    """What one grammar has used up of its limits. Not thread-safe: its machine locks around it."""
+
+    __slots__ = ("limits", "num_expressions", "num_states")
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.num_expressions = 0
+        self.num_states = 1  # the dead one
+
+    def spend_expression(self) -> None:
+        if self.num_expressions >= self.limits.max_expressions:
+            raise self.limits.exceeded("max_expressions")
+        self.num_expressions += 1
+
+    def spend_state(self) -> None:
+        if self.num_states >= self.limits.max_states:
+            raise self.limits.exceeded("max_states")
+        self.num_states += 1

@@ -66,8 +66,9 @@ class Liveness:
         while stack:
             e = stack.pop()
             steps += 1
-            if steps > self.arena.limits.max_liveness_steps:
-                raise self.arena.limits.exceeded("max_liveness_steps")
+            limits = self.arena.budget.limits
+            if steps > limits.max_liveness_steps:
+                raise limits.exceeded("max_liveness_steps")
             for _, left in self.derivatives.of(e):
                 if self._surely_alive(left):
                     self._mark_alive(e, came_from)

@@ -14,7 +14,7 @@ class TokenTrie:
     """The text tokens of one vocabulary; immutable, shared by all grammars over it.
 
     token_bytes: of every id; b"" for control tokens, unused ids and those that end the text.
-    short, long: tries over the tokens of up to SHORT_LEN bytes and over the longer ones.
+    short, long, all: tries over the tokens of up to SHORT_LEN bytes, the longer ones, and both.
     byte_mask: the bytes that occur in any token; nothing else can be written.
     """
 
@@ -23,6 +23,7 @@ class TokenTrie:
     eos_ids: tuple[int, ...]
     short: Trie
     long: Trie
+    all: Trie
     byte_mask: int
 
     @classmethod
@@ -42,17 +43,14 @@ class TokenTrie:
             eos_ids,
             build_trie([token for token in tokens if len(token[0]) <= SHORT_LEN]),
             build_trie([token for token in tokens if len(token[0]) > SHORT_LEN]),
+            build_trie(tokens),
             byte_mask,
         )
 
     @property
-    def tries(self) -> tuple[Trie, Trie]:
-        return self.short, self.long
-
-    @property
     def max_len(self) -> int:
         """Bytes in the longest token."""
-        return max(self.short.max_depth, self.long.max_depth)
+        return self.all.max_depth
 
     @property
     def vocab_size(self) -> int:

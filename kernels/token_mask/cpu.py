@@ -119,6 +119,108 @@ def fill(
 
 
 @njit(cache=True, nogil=True)
+def walk_component(
+    byte: Bytes,
+    depth: Int32s,
+    end: Int32s,
+    token_start: Int32s,
+    token_ids: Int32s,
+    max_depth: int,
+    table: Int32s,
+    accepting: Bytes,
+    state: int,
+    row: Int32s,
+) -> tuple[Int32s, bool]:
+    """See `fill_component_mask`."""
+    out = np.empty(len(byte), np.int32)
+    count = 0
+    stack = np.empty(max_depth + 2, np.int32)
+    path = np.empty(max_depth + 1, np.int32)
+    noted = np.empty(max_depth + 1, np.bool_)  # path[level] has a dead node at or below it
+    complete = True
+    stack[0] = state
+    i = 0
+    while i < len(byte):
+        level = depth[i]
+        after = table[stack[level], byte[i]]
+        path[level] = i
+        noted[level] = False
+        if after > 0:
+            for t in range(token_start[i], token_start[i + 1]):
+                token = token_ids[t]
+                row[token >> 5] |= np.int32(1) << np.int32(token & 31)
+            stack[level + 1] = after
+            i += 1
+            continue
+        if after < 0:
+            complete = False
+        while level >= 0 and not noted[level]:
+            noted[level] = True
+            if level > 0 and accepting[stack[level]]:
+                out[count] = path[level]
+                count += 1
+            level -= 1
+        i = end[i]
+    return out[:count].copy(), complete
+
+
+@njit(cache=True, nogil=True)
+def walk_difference(
+    byte: Bytes,
+    depth: Int32s,
+    end: Int32s,
+    token_start: Int32s,
+    token_ids: Int32s,
+    max_depth: int,
+    table: Int32s,
+    accepting: Bytes,
+    state: int,
+    base: int,
+    row: Int32s,
+    unknown: Int32s,
+) -> tuple[Int32s, Int32s, int]:
+    """See `fill_component_difference`."""
+    gone = np.empty(len(byte), np.int32)
+    new = np.empty(len(byte), np.int32)
+    num_gone, num_new, num_unknown = 0, 0, 0
+    stack = np.empty((max_depth + 2, 2), np.int32)
+    stack[0, 0], stack[0, 1] = state, base
+    i = 0
+    while i < len(byte):
+        level = depth[i]
+        mine, theirs = stack[level, 0], stack[level, 1]
+        if level > 0:
+            gone[num_gone] = i
+            num_gone += 1
+            if accepting[mine]:
+                new[num_new] = i
+                num_new += 1
+        known = True
+        for side in range(2):
+            before = stack[level, side]
+            after = table[before, byte[i]]
+            if after < 0:
+                known = False
+                if num_unknown < len(unknown):
+                    unknown[num_unknown] = before
+                    num_unknown += 1
+            stack[level + 1, side] = after
+        mine, theirs = stack[level + 1, 0], stack[level + 1, 1]
+        if mine == theirs or not known:
+            i = end[i]
+            continue
+        for t in range(token_start[i], token_start[i + 1]):
+            token = token_ids[t]
+            bit = np.int32(1) << np.int32(token & 31)
+            if mine > 0:
+                row[token >> 5] |= bit
+            else:
+                row[token >> 5] &= ~bit
+        i += 1
+    return gone[:num_gone].copy(), new[:num_new].copy(), num_unknown
+
+
+@njit(cache=True, nogil=True)
 def find(byte: Bytes, end: Int32s, data: Bytes) -> int:
     """See `find_node`."""
     node = -1

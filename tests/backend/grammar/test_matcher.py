@@ -201,7 +201,8 @@ def test_masks_are_evicted_within_their_bytes(compile_: Compile) -> None:
         for byte in text:
             assert allowed_ids(matcher) == accepted_ids(matcher)
             assert matcher.accept_token(byte)
-        assert grammar._masks.memory_bytes <= 2000
+        masks = grammar.shared.masks
+        assert 4 * masks.trie.num_words * len(masks._rows) <= 2000
         matcher.rollback(3)
     assert allowed_ids(matcher) == first
     assert grammar.memory_bytes() > 0
@@ -214,9 +215,8 @@ def test_limits_concern_one_matcher(compile_: Compile) -> None:
     before = repr(one)
     with pytest.raises(ConstraintLimitExceeded, match="max_states=9"):
         one.accept_token(ord("b"))
-    with pytest.raises(ConstraintLimitExceeded, match="max_states=9"):
-        allowed_ids(one)
     assert repr(one) == before
+    assert ord("b") in allowed_ids(one)  # a mask needs no states here
     assert all(map(other.accept_token, b"abcabca"))
 
 
@@ -227,8 +227,7 @@ def test_counted_text_shares_masks(compile_: Compile) -> None:
     for _ in range(400):
         allowed_ids(matcher)
         assert matcher.accept_token(ord("x"))
-    masks = matcher.grammar._masks
-    assert len(masks._short) + len(masks._whole) < 10
+    assert len(matcher.grammar.shared.masks._rows) < 10
 
 
 def test_bytes_that_no_token_has(make_tokenizer: Callable[..., Any]) -> None:
