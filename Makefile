@@ -16,11 +16,11 @@ demo: $(STAMP)
 	$(BIN)/python examples/extract_demo.py
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -q -m "not slow" --cov --cov-report=term:skip-covered
+	$(BIN)/pytest -q -m "not slow" --cov --cov-report=term:skip-covered
 
 test-slow: $(STAMP)
 	$(BIN)/sestina models pull $(MODEL)
-	$(BIN)/python -m pytest -q -m slow
+	$(BIN)/pytest -q -m slow
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
