@@ -63,6 +63,10 @@ class Regex(Constraint):
 class JsonSchema(Constraint):
     """The text is a JSON value that is valid under a schema.
 
+    Every keyword of draft 2020-12 (and its older spellings) is enforced or refused with its place;
+    `sestina.lang.json_schema.keywords` has the table. Declared properties come in their declared
+    order, all others after them in any order.
+
     source: the schema as canonical JSON text, keys in the user's order.
     whitespace: "spaced" (an optional space after `,` and `:`), "compact", "any", "any(n)" (up to n
         whitespace characters wherever JSON allows some, 20 for "any") or "indent(n)" (the layout
@@ -82,7 +86,10 @@ class JsonSchema(Constraint):
         return schemas.lower(self.source, self.whitespace).grammar
 
     def report(self) -> schemas.Report:
-        """Which keywords are enforced and which are annotations only."""
+        """Which keywords, at which places, are enforced, and which are annotations only.
+
+        What is refused is no part of it: such a schema raises when the constraint is made.
+        """
         return schemas.lower(self.source, self.whitespace).report
 
 

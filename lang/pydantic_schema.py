@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import Any, NoReturn
 
 from sestina.lang.errors import UnsupportedConstraint
-from sestina.lang.json_refs import child
+from sestina.lang.json_schema.refs import child
 
 _REFUSED = "$refused"  # a mark in a generated schema: its value says what cannot be said there
 

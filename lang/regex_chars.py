@@ -6,17 +6,21 @@ from typing import NoReturn
 
 from sestina.lang import grammar_ir as ir
 from sestina.lang.errors import InvalidConstraint, UnsupportedConstraint
-from sestina.lang.regex_classes import CONTROLS, is_class_letter, meaning, opposite
+from sestina.lang.regex_classes import CONTROLS, is_class_letter, meaning
 
 HEX_DIGITS = frozenset("0123456789abcdefABCDEF")
 
 
 class Cursor:
-    """A place in a pattern, and the errors that point at one. `ecma` selects the dialect."""
+    """A place in a pattern, and the errors that point at one. `ecma` selects the dialect.
 
-    def __init__(self, pattern: str, *, ecma: bool) -> None:
+    `widest` makes a class letter mean what any engine counts as one, not what all of them do.
+    """
+
+    def __init__(self, pattern: str, *, ecma: bool, widest: bool = False) -> None:
         self.pattern = pattern
         self.ecma = ecma
+        self.widest = widest
         self.at = 0
 
     def peek(self) -> str:
@@ -49,7 +53,7 @@ def read_class(cursor: Cursor, start: int) -> ir.Ranges:
         if _is_range(cursor):
             ranges = _range_from(cursor, ranges[0][0], start)
         # In [^\d] the engines' widest reading of \d must stay out, see `regex_classes`.
-        found += ir.complement(opposite(letter)) if letter and inverted else ranges
+        found += meaning(letter, widest=not cursor.widest) if letter and inverted else ranges
     cursor.at += 1
     return ir.complement(found) if inverted else ir.normalise(found)
 
@@ -59,7 +63,7 @@ def read_escape(cursor: Cursor, start: int) -> ir.Ranges:
     letter = cursor.peek()
     cursor.at += 1
     if is_class_letter(letter):
-        return meaning(letter)
+        return meaning(letter, widest=cursor.widest)
     code = CONTROLS[letter] if letter in CONTROLS else _code(cursor, letter, start)
     return ((code, code),)
 

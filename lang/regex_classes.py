@@ -31,14 +31,14 @@ def is_class_letter(letter: str) -> bool:
     return letter.lower() in _POSITIVE
 
 
-def meaning(letter: str) -> Ranges:
-    """What `\\letter` may stand for in a generated text."""
+def meaning(letter: str, *, widest: bool = False) -> Ranges:
+    """What `\\letter` may stand for in a generated text; `widest`: what any engine lets it match.
+
+    So a character outside the widest meaning is one that no engine matches.
+    """
+    if widest:
+        return complement(meaning(letter.swapcase()))
     return _POSITIVE[letter] if letter in _POSITIVE else _negative(letter.lower())
-
-
-def opposite(letter: str) -> Ranges:
-    """What `[^\\letter]` may stand for in a generated text."""
-    return meaning(letter.swapcase())
 
 
 @functools.lru_cache(maxsize=8)

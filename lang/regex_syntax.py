@@ -51,10 +51,13 @@ def lower(
     dialect: Dialect = Dialect.PYTHON,
     search: bool = False,
     spell: Spell = char,
+    widest: bool = False,
 ) -> ir.Expr:
     """The language of `pattern`: whole texts, or with `search` texts with a match somewhere.
 
-    `spell` says how a character of a set is written (JSON writes `"` as `\\"`). Raises
+    `spell` says how a character of a set is written (JSON writes `"` as `\\"`). Where engines
+    differ (class letters, dot, `$`) the language is what all of them match; with `widest` what any
+    of them does, which is what a negation has to leave out. Raises
     InvalidConstraint, UnsupportedConstraint, ConstraintLimitExceeded with the position, and
     UnsatisfiableConstraint when the pattern's structure leaves no text at all.
 
@@ -65,7 +68,8 @@ def lower(
         raise ConstraintLimitExceeded(
             f"a pattern of {len(pattern)} characters; at most {MAX_PATTERN_LEN}"
         )
-    fragment = _Parser(Cursor(pattern, ecma=dialect is Dialect.ECMA), spell).parse()
+    cursor = Cursor(pattern, ecma=dialect is Dialect.ECMA, widest=widest)
+    fragment = _Parser(cursor, spell).parse()
     expr = rl.anywhere(fragment, spell) if search else rl.whole_text(fragment)
     if is_nothing(expr):
         raise UnsatisfiableConstraint("no text matches this pattern", source=pattern, position=0)
@@ -94,7 +98,9 @@ class _Parser:
     def __init__(self, cursor: Cursor, spell: Spell) -> None:
         self.cursor = cursor
         self.spell = spell
-        self.dot = ir.complement(LINE_ENDS if cursor.ecma else ((0x0A, 0x0A),))
+        # Python's view is the wider one of both the dot and `$`.
+        self.is_python_wide = cursor.widest or not cursor.ecma
+        self.dot = ir.complement(((0x0A, 0x0A),) if self.is_python_wide else LINE_ENDS)
         self.stack = [_Group(0)]
         self.names: set[str] = set()
 
@@ -136,7 +142,7 @@ class _Parser:
         self.add_anchor((1, rl.FREE))
 
     def read_end(self, start: int) -> None:
-        self.add_anchor((0, rl.TEXT_END if self.cursor.ecma else rl.LINE_END))
+        self.add_anchor((0, rl.LINE_END if self.is_python_wide else rl.TEXT_END))
 
     def read_bar(self, start: int) -> None:
         group = self.stack[-1]

@@ -286,10 +286,10 @@ for state in states:
 
 @pytest.mark.slow
 def test_an_interpreter_may_exit_with_an_engine_at_work() -> None:
-    tests = Path(__file__).parents[1]
+    lib = Path(__file__).parents[1] / "lib"  # where `support` is
     done = subprocess.run(
         [sys.executable, "-c", LEAVES_WHILE_RUNNING],
-        cwd=tests,
+        cwd=lib,
         capture_output=True,
         text=True,
         timeout=120,

@@ -19,9 +19,9 @@ from sestina.lang import errors
 from sestina.lang import grammar_ir as ir
 from sestina.lang.constraint import json_schema
 from sestina.lang.expr import joined, seq
-from sestina.lang.json_keywords import ENFORCED, REFUSED
-from sestina.lang.json_number import Bounds, integer, number
-from sestina.lang.json_string import free, quoted, spelled
+from sestina.lang.json_schema.keywords import ENFORCED, REFUSED
+from sestina.lang.json_schema.number import Bounds, integer, number
+from sestina.lang.json_schema.string import free, quoted, spelled
 
 if sys.version_info >= (3, 11):
     import tomllib

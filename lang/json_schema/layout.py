@@ -12,7 +12,7 @@ from sestina.lang import json_text
 from sestina.lang.errors import ConstraintLimitExceeded, InvalidConstraint
 from sestina.lang.expr import either, is_nothing, joined, seq, times
 from sestina.lang.grammar_ir import EPSILON, NOTHING, ByteSet, Expr, Literal, literal, optional
-from sestina.lang.json_string import quoted
+from sestina.lang.json_schema.string import quoted
 
 DEFAULT_ANY = 20
 MAX_ANY = 1000
@@ -129,8 +129,11 @@ def _spaced(_: int) -> Layout:
     return Layout(seq(Literal(b","), space), seq(Literal(b":"), space))
 
 
+COMPACT = Layout(Literal(b","), Literal(b":"))
+
+
 def _compact(_: int) -> Layout:
-    return Layout(Literal(b","), Literal(b":"))
+    return COMPACT
 
 
 _MODES: Mapping[str, tuple[Callable[[int], Layout], int, int, int]] = MappingProxyType(

@@ -19,6 +19,20 @@ def child(pointer: str, *tokens: str | int) -> str:
     return "/".join([pointer, *steps])
 
 
+def has_reference(schema: Any) -> bool:
+    """Whether any `$ref` may stand inside, for which an `$id` would be the base."""
+    pending = [schema]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, dict):
+            if any(key in value for key in ("$ref", "$dynamicRef", "$recursiveRef")):
+                return True
+            pending += value.values()
+        elif isinstance(value, (list, tuple)):
+            pending += value
+    return False
+
+
 def resolve(document: Any, ref: str, at: str) -> tuple[Any, str]:
     """The schema that `$ref` names and its pointer; `at` is the place of the reference.
 

@@ -99,6 +99,23 @@ def _table() -> Mapping[str, tuple[str, ...]]:
 
 FORMATS = _table()
 
+# A pattern (a search, ECMA-262) for each, wider than any engine's reading: what it does not match
+# is surely not of this format.
+WIDEST_FORMATS: Mapping[str, str] = MappingProxyType(
+    {
+        **dict.fromkeys(("date",), "[0-9].*-"),
+        **dict.fromkeys(("time", "date-time"), "[0-9].*:"),
+        "duration": "^[Pp]",
+        "email": "@",
+        "hostname": r"^[^\s/@:]+\.?$",
+        "ipv4": rf"^{_IPV4}$",
+        **dict.fromkeys(("ipv6", "uri"), ":"),
+        "uuid": "^[0-9A-Fa-f]{8}-",
+        "json-pointer": "^(?:/|$)",
+        "relative-json-pointer": "^[0-9]",
+    }
+)
+
 # Defined by the specification, but not (yet) as a regular language here: refused, not ignored.
 REFUSED_FORMATS = frozenset(
     {"idn-email", "idn-hostname", "uri-reference", "uri-template", "iri", "iri-reference", "regex"}

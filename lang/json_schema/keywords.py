@@ -2,7 +2,21 @@
 
 ENFORCED keywords are lowered. REFUSED ones raise UnsupportedConstraint where they could forbid
 something, that is unless their value or the schema's `type` makes them vacuous. Everything else is
-an annotation, as the specification says of unknown keywords.
+an annotation, as the specification says of unknown keywords. Some are enforced within limits, and
+refused beyond:
+
+    not, oneOf with overlaps    where the negation is: not of uniqueItems, propertyNames,
+                                unevaluated*, nor of what patternProperties and
+                                additionalProperties other than false say of values
+    patternProperties           up to 32 combinations of patterns that may match one name
+    propertyNames               names by keywords of strings
+    minProperties               where at most one undeclared property is needed to meet it
+    uniqueItems                 of few constants, or with maxItems 1
+    contains                    with bounds of up to 1,024 states; one for each array
+    multipleOf                  integers to 1,000 (to 7 beside open bounds, or powers of 2 and 5),
+                                fractions of which 1 is a multiple
+    unevaluatedProperties       beside allOf and $ref, not beside branches with properties
+    $ref                        inside the document; alone before draft 2019-09
 """
 
 from __future__ import annotations
@@ -13,7 +27,7 @@ from types import MappingProxyType
 from typing import Any
 
 from sestina.lang.errors import InvalidConstraint
-from sestina.lang.json_number import Bounds, check_bound
+from sestina.lang.json_schema.number import Bounds, check_bound
 
 Schema = Mapping[str, Any]
 
@@ -25,54 +39,38 @@ APPLICATORS = ("$ref", "allOf", "anyOf", "oneOf")
 ENFORCED: Mapping[str, str] = MappingProxyType(
     {
         **dict.fromkeys(("type", "enum", "const", *APPLICATORS), ""),
+        **dict.fromkeys(("not", "if", "then", "else"), ""),
         **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"), "number"),
+        "multipleOf": "number",
         **dict.fromkeys(("minLength", "maxLength", "pattern", "format"), "string"),
         **dict.fromkeys(
             ("items", "prefixItems", "additionalItems", "minItems", "maxItems"), "array"
         ),
+        **dict.fromkeys(("uniqueItems", "contains", "minContains", "maxContains"), "array"),
         **dict.fromkeys(("properties", "required", "additionalProperties"), "object"),
+        **dict.fromkeys(("patternProperties", "propertyNames"), "object"),
+        **dict.fromkeys(("minProperties", "maxProperties"), "object"),
+        **dict.fromkeys(("dependentRequired", "dependentSchemas", "dependencies"), "object"),
+        "unevaluatedProperties": "object",
     }
 )
 
 REFUSED: Mapping[str, str] = MappingProxyType(
     {
-        **dict.fromkeys(("not", "if", "$dynamicRef", "$recursiveRef"), ""),
-        "multipleOf": "number",
-        **dict.fromkeys(("uniqueItems", "contains", "unevaluatedItems"), "array"),
-        **dict.fromkeys(
-            (
-                "patternProperties",
-                "propertyNames",
-                "minProperties",
-                "maxProperties",
-                "dependentRequired",
-                "dependentSchemas",
-                "dependencies",
-                "unevaluatedProperties",
-            ),
-            "object",
-        ),
+        **dict.fromkeys(("$dynamicRef", "$recursiveRef"), ""),
+        "unevaluatedItems": "array",
     }
 )
 
-_ALLOW_ALL: tuple[Any, ...] = (True, {})
 
-
-def is_vacuous(keyword: str, value: Any, schema: Schema) -> bool:
+def is_vacuous(keyword: str, value: Any) -> bool:
     """Whether a refused keyword, with this value, forbids nothing."""
-    if keyword in ("patternProperties", "dependentRequired", "dependentSchemas", "dependencies"):
-        return bool(value == {})
-    if keyword == "minProperties":
-        return count(value) <= len(set(schema.get("required", ())))
-    if keyword == "uniqueItems":
-        return value is False
-    if keyword == "if":
-        return "then" not in schema and "else" not in schema
-    if keyword == "not":
-        return value is False
-    return keyword in ("propertyNames", "unevaluatedItems", "unevaluatedProperties") and any(
-        value is all_ or value == all_ == {} for all_ in _ALLOW_ALL
-    )
+    return keyword == "unevaluatedItems" and (value is True or value == {})
+
+
+def tupled(value: Any) -> tuple[Any, ...]:
+    """A keyword of which several values may have met (`merge`), as a tuple."""
+    return value if isinstance(value, tuple) else (value,)
 
 
 def types_of(schema: Schema) -> frozenset[str]:
@@ -103,9 +101,15 @@ def type_name(value: Any) -> str:
 
 def count(value: Any) -> int:
     """A non-negative integer (2.0 is one)."""
-    if isinstance(value, bool) or not isinstance(value, (int, Decimal)) or value % 1 or value < 0:
+    is_number = isinstance(value, (int, Decimal)) and not isinstance(value, bool)
+    if not is_number or value != Decimal(value).to_integral_value() or value < 0:
         raise InvalidConstraint(f"must be a non-negative integer, got {value!r}")
     return int(value)
+
+
+def step_of(schema: Schema) -> Decimal:
+    """multipleOf."""
+    return check_bound(Decimal(schema["multipleOf"]))
 
 
 def size(schema: Schema, minimum: str, maximum: str) -> tuple[int, int | None]:

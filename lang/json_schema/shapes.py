@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from sestina.lang.errors import InvalidConstraint
-from sestina.lang.json_keywords import count, types_of
+from sestina.lang.json_schema.keywords import count, types_of
 
 
 def check_shape(schema: Any, pointer: str) -> None:
@@ -76,6 +76,8 @@ _OBJECT: _Shape = (_is_object, "an object")
 _SCHEMA: _Shape = (_is_schema, "a schema")
 _SOME_SCHEMAS: _Shape = (lambda v: _are_schemas(v) and bool(v), "a non-empty list of schemas")
 _TEXT: _Shape = (_is_text, "a string")
+# Several that have met in one place are a tuple, which JSON has not.
+_TEXTS: _Shape = (lambda v: _is_text(v) or isinstance(v, tuple), "a string")
 
 _SHAPES: Mapping[str, _Shape] = MappingProxyType(
     {
@@ -87,12 +89,31 @@ _SHAPES: Mapping[str, _Shape] = MappingProxyType(
         "required": (_are_names, "a list of names"),
         "items": (lambda v: _is_schema(v) or _are_schemas(v), "a schema"),
         "prefixItems": (_are_schemas, "a list of schemas"),
-        **dict.fromkeys(("pattern", "format", "$ref"), _TEXT),
+        "$ref": _TEXT,
+        **dict.fromkeys(("pattern", "format"), _TEXTS),
+        "not": (lambda v: _is_schema(v) or isinstance(v, tuple), "a schema"),
+        **dict.fromkeys(("if", "then", "else", "contains", "propertyNames"), _SCHEMA),
+        "unevaluatedProperties": _SCHEMA,
+        "multipleOf": (lambda v: _is_number(v) and v > 0, "a number above 0"),
+        "uniqueItems": (lambda v: isinstance(v, bool), "true or false"),
+        "dependentRequired": (
+            lambda v: _is_object(v) and all(map(_are_names, v.values())),
+            "an object of lists of names",
+        ),
+        "dependentSchemas": (
+            lambda v: _is_object(v) and all(map(_is_schema, v.values())),
+            "an object of schemas",
+        ),
+        "dependencies": (
+            lambda v: _is_object(v) and all(_is_schema(d) or _are_names(d) for d in v.values()),
+            "an object of schemas and lists of names",
+        ),
         **dict.fromkeys(("allOf", "anyOf", "oneOf"), _SOME_SCHEMAS),
         **dict.fromkeys(("additionalProperties", "additionalItems"), _SCHEMA),
         **dict.fromkeys(("properties", "patternProperties"), _OBJECT),
         **dict.fromkeys(("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"), _NUMBER),
         **dict.fromkeys(("minLength", "maxLength", "minItems", "maxItems"), _COUNT),
         **dict.fromkeys(("minProperties", "maxProperties"), _COUNT),
+        **dict.fromkeys(("minContains", "maxContains"), _COUNT),
     }
 )

@@ -1,0 +1,389 @@
+"""JSON Schema (draft 2020-12, and draft-07's `definitions`) to constraint IR.
+
+The language of a schema is a set of JSON texts, each of which decodes to a valid value: sound on
+the decoded value, complete up to spelling (one key order, the given whitespace, canonical strings
+where their characters matter). `sestina.lang.json_schema.keywords` lists what is enforced and what
+is refused; a refusal names the JSON pointer and the keyword.
+
+`$ref` becomes a rule, so recursion costs nothing; where it stands beside other keywords, as with
+`allOf`, the schemas are merged (`merge`). `not`, `if` and the like are rewritten first (`desugar`,
+`negation`). `oneOf` is `anyOf` where its branches cannot overlap (`overlap`); else each branch is
+joined with the negation of those it may overlap with.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Hashable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple, NoReturn
+
+from sestina.lang import json_text
+from sestina.lang.errors import (
+    ConstraintError,
+    ConstraintLimitExceeded,
+    InvalidConstraint,
+    UnsatisfiableConstraint,
+    UnsupportedConstraint,
+)
+from sestina.lang.expr import either
+from sestina.lang.grammar_check import is_productive, left_recursion
+from sestina.lang.grammar_ir import NOTHING, Expr, Grammar, Rule
+from sestina.lang.json_schema import layout as layouts
+from sestina.lang.json_schema import merge, scalars, values
+from sestina.lang.json_schema.arrays import lower_array
+from sestina.lang.json_schema.desugar import desugar
+from sestina.lang.json_schema.formats import FORMATS, REFUSED_FORMATS
+from sestina.lang.json_schema.keywords import (
+    APPLICATORS,
+    ENFORCED,
+    REFUSED,
+    TYPES,
+    Schema,
+    is_vacuous,
+    tupled,
+    types_of,
+)
+from sestina.lang.json_schema.layout import Layout
+from sestina.lang.json_schema.negation import negate
+from sestina.lang.json_schema.objects import lower_object
+from sestina.lang.json_schema.overlap import overlapping
+from sestina.lang.json_schema.refs import child, has_reference, resolve
+from sestina.lang.json_schema.shapes import check_shape
+
+ANYWHERE = "*"  # the pointer of "any JSON value", which is no place in the schema
+
+MAX_INLINE_DEPTH = 12
+MAX_RULES = 20_000
+MAX_MERGES = 2_500
+MAX_OVERLAPS = 100
+MAX_NEGATED_DEPTH = 60
+
+
+class Report(NamedTuple):
+    """Places in the schema, each as "pointer keyword"."""
+
+    enforced: tuple[str, ...]
+    annotations: tuple[str, ...]
+
+
+class Lowered(NamedTuple):
+    grammar: Grammar
+    report: Report
+
+
+@functools.lru_cache(maxsize=256)
+def lower(source: str, whitespace: str = "spaced") -> Lowered:
+    """The language of the schema in `source` (JSON text); raises a ConstraintError."""
+    compiler = Compiler(json_text.loads(source))
+    grammar = compiler.compile(layouts.parse(whitespace))
+    report = Report(tuple(compiler.enforced), tuple(compiler.annotations))
+    return Lowered(grammar, report)
+
+
+class Compiler:
+    """One schema document being lowered. Sub-schemas that need a name wait in `pending`."""
+
+    def __init__(self, document: Any) -> None:
+        self.document = document
+        self.rules: dict[str, Expr] = {}
+        self.pending: list[tuple[str, Any, str, Layout]] = []
+        # Rule names by the identity of the schema (kept alive here) and the depth of the layout.
+        self.named: dict[tuple[int, int], tuple[str, Any]] = {}
+        self.enforced: dict[str, None] = {}
+        self.annotations: dict[str, None] = {}
+        # Any JSON value, as a schema like any other.
+        self.any_json = {"type": list(TYPES)}
+        self.depth = 0
+        # Whether references are followed on the spot: a rule has no place under And and Not.
+        self.is_inlining = False
+        self.num_merges = 0
+        # Derived schemas by what they derive from, which is kept alive; the same ones give the
+        # same object again, so that recursion through them ends in rules.
+        self.derived: dict[Hashable, tuple[Any, tuple[Any, ...]]] = {}
+        self.made: set[int] = set()  # the identities of those
+        self.active: set[tuple[int, int]] = set()
+        declared = document.get("$schema") if isinstance(document, dict) else None
+        self.is_old = isinstance(declared, str) and any(d in declared for d in _OLD_DRAFTS)
+
+    def compile(self, layout: Layout) -> Grammar:
+        start = self.schema(self.document, "", layout)
+        while self.pending:
+            name, schema, pointer, inner = self.pending.pop()
+            self.rules[name] = self.schema(schema, pointer, inner)
+        grammar = Grammar(start, MappingProxyType(self.rules))
+        if (cycle := left_recursion(grammar)) is not None:
+            raise InvalidConstraint(
+                "the schema refers to itself without anything in between",
+                pointer=cycle.partition("@")[0],
+                keyword="$ref",
+            )
+        if not is_productive(grammar):
+            raise UnsatisfiableConstraint("no JSON value is valid under the schema", pointer="")
+        return grammar
+
+    def schema(self, schema: Any, pointer: str, layout: Layout) -> Expr:
+        """The texts of the values valid under one (sub-)schema; NOTHING if there is none."""
+        if schema is True or schema == {}:
+            return self.any_value(layout)
+        if schema is False:
+            return NOTHING
+        check_shape(schema, pointer)
+        if len(schema) == 1 and "allOf" in schema:
+            schema = self.once_all(schema)
+        key = (id(schema), layout.depth)
+        if self.depth >= MAX_INLINE_DEPTH or key in self.active:
+            if self.is_inlining:
+                self.fail(ConstraintLimitExceeded, "names nested too deeply", pointer)
+            return self.rule(schema, pointer, layout)
+        self.depth += 1
+        self.active.add(key)
+        try:
+            return self.keywords(schema, pointer, layout)
+        except ConstraintError as error:
+            if error.pointer is not None:
+                raise
+            raise scalars.located(error, pointer, error.keyword) from None
+        finally:
+            self.depth -= 1
+            self.active.discard(key)
+
+    def rule(self, schema: Any, pointer: str, layout: Layout) -> Expr:
+        """A rule for this schema, lowered later: once, however often it is mentioned."""
+        key = (id(schema), layout.depth)
+        if key not in self.named:
+            if len(self.named) >= MAX_RULES:
+                self.fail(ConstraintLimitExceeded, f"more than {MAX_RULES} rules", pointer)
+            name = f"{pointer}@{len(self.named)}"
+            self.named[key] = (name, schema)
+            self.pending.append((name, schema, pointer, layout))
+        return Rule(self.named[key][0])
+
+    def keywords(self, schema: Schema, pointer: str, layout: Layout) -> Expr:
+        asserted = {k for k in schema if self.note(schema, k, pointer)}
+        plain = self.plain(schema, pointer)
+        applied = [k for k in APPLICATORS if k in plain]
+        if not applied:
+            return self.by_type(plain, pointer, layout)
+        if len(applied) == 1 and not any(k in asserted for k in plain if k != applied[0]):
+            return self.applicator(applied[0], plain[applied[0]], pointer, layout)
+        return self.merged(plain, pointer, layout)
+
+    def note(self, schema: Schema, keyword: str, pointer: str) -> bool:
+        """Whether this keyword asserts something; for the report, and refusing what must be."""
+        value = schema[keyword]
+        if keyword == "$id" and pointer and has_reference(schema):
+            self.fail(UnsupportedConstraint, "an $id below the root", pointer, keyword)
+        if keyword in REFUSED:
+            kind = REFUSED[keyword]
+            if (kind and kind not in types_of(schema)) or is_vacuous(keyword, value):
+                return False
+            self.fail(UnsupportedConstraint, f"{keyword} is not enforced yet", pointer, keyword)
+        is_known = keyword in ENFORCED
+        if keyword == "format" and not any(name in FORMATS for name in tupled(value)):
+            is_known = False
+        if keyword == "format" and "string" in types_of(schema):
+            for name in tupled(value):
+                if name in REFUSED_FORMATS:
+                    self.fail(UnsupportedConstraint, f"the format {name!r}", pointer, keyword)
+        if pointer != ANYWHERE:
+            found = self.enforced if is_known else self.annotations
+            found.setdefault(f"{pointer or '/'} {keyword}")
+        return is_known
+
+    # ---- references and combinations --------------------------------------------------------
+
+    def applicator(self, keyword: str, value: Any, pointer: str, layout: Layout) -> Expr:
+        if keyword == "$ref":
+            target, place = self.resolve(value, pointer)
+            if isinstance(target, bool) or self.is_inlining:
+                return self.schema(target, place, layout)
+            return self.rule(target, place, layout)
+        if keyword == "oneOf":
+            value, was = self.exclusive(value, pointer, self.any_json), value
+            if value is not was:
+                return either(self.schema(branch, pointer, layout) for branch in value)
+        branches = [(branch, child(pointer, keyword, i)) for i, branch in enumerate(value)]
+        if keyword == "allOf":
+            whole, place = branches[0]
+            for branch, _ in branches[1:]:
+                whole, place = self.conjunction(whole, branch, pointer), pointer
+            return self.schema(whole, place, layout)
+        return either(self.schema(branch, place, layout) for branch, place in branches)
+
+    def merged(self, schema: Schema, pointer: str, layout: Layout) -> Expr:
+        """Several applicators, or one beside other keywords: all of them hold at once."""
+        if "$ref" in schema:
+            target, _ = self.resolve(schema["$ref"], pointer)
+            whole = self.conjunction(target, self.without(schema, "$ref"), pointer)
+            return self.schema(whole, pointer, layout)
+        if "allOf" in schema:
+            whole = self.without(schema, "allOf")
+            for branch in schema["allOf"]:
+                whole = self.conjunction(whole, branch, pointer)
+            # What two alternatives leave to merge later has to wait until one is chosen.
+            if isinstance(whole, bool) or not ("allOf" in whole and _ALTERNATIVES & whole.keys()):
+                return self.schema(whole, pointer, layout)
+            schema = whole
+        keyword = "anyOf" if "anyOf" in schema else "oneOf"
+        branches, rest = schema[keyword], self.without(schema, keyword)
+        if keyword == "oneOf":
+            branches = self.exclusive(branches, pointer, rest)
+        return either(
+            self.schema(self.conjunction(rest, branch, pointer), pointer, layout)
+            for branch in branches
+        )
+
+    def exclusive(self, branches: list[Any], pointer: str, given: Schema) -> list[Any]:
+        """The branches of a oneOf, made such that one excludes the others."""
+        found: list[Any] = self.once(
+            "oneOf", (branches, given), lambda: self.excluded(branches, pointer, given)
+        )
+        return found
+
+    def excluded(self, branches: list[Any], pointer: str, given: Schema) -> list[Any]:
+        pairs = self.overlapping(branches, pointer, given)
+        if not pairs:
+            return branches
+        found: list[Any] = []
+        for i, branch in enumerate(branches):
+            others = [branches[a + b - i] for a, b in pairs if i in (a, b)]
+            negated = [self.negation(other, pointer, "oneOf") for other in others]
+            found.append({"allOf": [branch, *negated]} if others else branch)
+        return found
+
+    def overlapping(
+        self, branches: list[Any], pointer: str, given: Schema
+    ) -> list[tuple[int, int]]:
+        pairs = overlapping(self.document, branches, pointer, given)
+        if pairs is None or len(pairs) > MAX_OVERLAPS:
+            self.fail(
+                UnsupportedConstraint, "oneOf with so many overlapping branches", pointer, "oneOf"
+            )
+        return pairs
+
+    # ---- derived schemas --------------------------------------------------------------------
+
+    def plain(self, schema: Schema, pointer: str) -> Schema:
+        """The schema without abbreviations, nor keywords that are ignored beside `$ref`."""
+        if self.is_only_ref(schema):
+            return {"$ref": schema["$ref"]} if len(schema) > 1 else schema
+        plain: Schema = self.once("plain", (schema,), lambda: desugar(self, schema, pointer))
+        return plain
+
+    def negation(self, schema: Any, pointer: str, keyword: str = "not") -> Any:
+        """The schema of what `schema` does not allow."""
+        check_shape(schema, pointer)
+        if isinstance(schema, bool):
+            return not schema
+        self.num_merges += 1
+        self.depth += 1
+        if self.num_merges > MAX_MERGES or self.depth > MAX_NEGATED_DEPTH:
+            self.fail(ConstraintLimitExceeded, "negations too large", pointer, keyword)
+        try:
+            plain = self.plain(schema, pointer)
+            return self.once("not", (schema,), lambda: negate(self, plain, pointer))
+        finally:
+            self.depth -= 1
+
+    def conjunction(self, a: Any, b: Any, pointer: str) -> Any:
+        check_shape(a, pointer)
+        check_shape(b, pointer)
+        if isinstance(a, bool) or isinstance(b, bool):
+            return merge.both(a, b)
+        self.num_merges += 1
+        if self.num_merges > MAX_MERGES:
+            self.fail(ConstraintLimitExceeded, f"more than {MAX_MERGES} schemas merged", pointer)
+        x, y = self.plain(a, pointer), self.plain(b, pointer)
+        return self.once("and", (a, b), lambda: merge.conjunction(x, y, pointer))
+
+    def both(self, a: Any, b: Any) -> Any:
+        if isinstance(a, bool) or isinstance(b, bool):
+            return merge.both(a, b)
+        return self.once("both", (a, b), lambda: merge.both(a, b))
+
+    def without(self, schema: Schema, keyword: str) -> Schema:
+        rest: Schema = self.once(
+            keyword, (schema,), lambda: {k: v for k, v in schema.items() if k != keyword}
+        )
+        return rest
+
+    def once(self, what: str, sources: tuple[Any, ...], derive: Callable[[], Any]) -> Any:
+        """What `derive` returned when first asked for these sources."""
+        key = (what, *map(id, sources))
+        if key not in self.derived:
+            result = derive()
+            self.derived[key] = (result, sources)
+            if all(result is not source for source in sources):
+                self.made.add(id(result))
+        return self.derived[key][0]
+
+    def is_only_ref(self, schema: Schema) -> bool:
+        """Whether `$ref` is all that counts: it has no siblings before draft 2019-09."""
+        return self.is_old and "$ref" in schema and id(schema) not in self.made
+
+    def once_all(self, schema: Schema) -> Schema:
+        """The first schema that demanded all of the same."""
+        parts = tuple(schema["allOf"])
+        key = ("all", frozenset(map(id, parts)))
+        first: Schema = self.derived.setdefault(key, (schema, parts))[0]
+        return first
+
+    def resolve(self, ref: str, pointer: str) -> tuple[Any, str]:
+        return resolve(self.document, ref, pointer)
+
+    # ---- values by type ---------------------------------------------------------------------
+
+    def by_type(self, schema: Schema, pointer: str, layout: Layout) -> Expr:
+        """A schema without applicators."""
+        types = types_of(schema)
+        if "enum" in schema or "const" in schema:
+            return scalars.lower_members(self, schema, pointer, layout)
+        if "type" not in schema and not any(ENFORCED.get(k) or k == "not" for k in schema):
+            return self.any_value(layout)
+        return either(
+            lower_type(self, schema, pointer, layout)
+            for name, lower_type in _BY_TYPE.items()
+            if name in types
+        )
+
+    def constants(self, schema: Any, pointer: str) -> list[Any] | None:
+        """The values of a schema that lists them; None if it does not."""
+        for _ in range(MAX_INLINE_DEPTH):
+            check_shape(schema, pointer)
+            if isinstance(schema, bool):
+                return None
+            if "enum" in schema or "const" in schema:
+                return values.members(self, schema, pointer)
+            if {k for k in schema if k in ENFORCED or k in REFUSED} == {"$ref"}:
+                schema, pointer = self.resolve(schema["$ref"], pointer)
+                continue
+            if schema.get("type") == "boolean" and not _ALTERNATIVES & schema.keys():
+                plain = {"enum": [False, True], **schema}
+                return values.members(self, plain, pointer)
+            return None
+        return None
+
+    def any_value(self, layout: Layout) -> Expr:
+        return self.rule(self.any_json, ANYWHERE, layout)
+
+    def fail(
+        self, kind: type[ConstraintError], message: str, pointer: str, keyword: str | None = None
+    ) -> NoReturn:
+        raise kind(message, pointer=pointer, keyword=keyword)
+
+
+_ALTERNATIVES = frozenset({"anyOf", "oneOf"})
+_OLD_DRAFTS = ("/draft-03/", "/draft-04/", "/draft-06/", "/draft-07/")
+
+_BY_TYPE: Mapping[str, Callable[[Compiler, Schema, str, Layout], Expr]] = MappingProxyType(
+    {
+        "null": scalars.lower_null,
+        "boolean": scalars.lower_boolean,
+        "integer": scalars.lower_integer,
+        "number": scalars.lower_number,
+        "string": scalars.lower_string,
+        "array": lower_array,
+        "object": lower_object,
+    }
+)
