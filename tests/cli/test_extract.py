@@ -210,11 +210,11 @@ def test_an_engine_that_closes_ends_the_run(extract_: Callable[..., int]) -> Non
 
 def test_usage_errors_come_before_the_model(extract_: Callable[..., int], mock: Any) -> None:
     Path("bad.json").write_text('{"type": "strin')
-    Path("unsupported.json").write_text('{"type": "integer", "multipleOf": 3}')
+    Path("unsupported.json").write_text('{"type": "array", "uniqueItems": true}')
     for schema, message in (
         ("missing.json", "cannot read the schema missing.json"),
         ("bad.json", "^bad.json: not JSON"),
-        ("unsupported.json", "^unsupported.json: multipleOf"),
+        ("unsupported.json", "^unsupported.json: uniqueItems"),
         ("s.json:X", "not a Python file"),
         ("schema", "takes FILE.json or FILE.py:TYPE, got 'schema'"),
     ):
