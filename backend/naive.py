@@ -60,6 +60,7 @@ def generate_naively(
                 mask = np.empty(-(-tokenizer.vocab_size // 32), np.int32)
                 matcher.fill_mask(mask)
             logits = sequence_logits(model, [*prompt_ids, *output], last_only=True)
+            logits = logits[:, : tokenizer.vocab_size]  # padding is no token
             row = SampleRow(
                 params=params,
                 seed=seed,

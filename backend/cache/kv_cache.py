@@ -127,12 +127,6 @@ class KVCache:
         self.table.release_row(handle.row)
         handle.tree_len = handle.computed_len = 0
 
-    def abandon(self, handle: KVHandle) -> None:
-        """End the sequence without publishing what it holds (its contents are not trusted)."""
-        self.pool.free(self.table.read(handle.row, handle.tree_len, handle.computed_len))
-        handle.computed_len = handle.tree_len
-        self.detach(handle, np.empty(0, np.int32))
-
     def check(self, handles: Iterable[KVHandle]) -> None:
         """Verify the books in every detail, O(slots); `handles` are all attached ones."""
         self.pool.check()

@@ -14,6 +14,7 @@ from support.sessions import answers, drain, events_of, text, values
 from sestina import Engine, InvalidParams, SamplingParams
 from sestina.backend.loading import LoadedModel
 from sestina.backend.models.scripted import ScriptedModel, prefix_hash_script
+from sestina.backend.naive import generate_naively
 from sestina.backend.tokenizer.byte import ByteTokenizer
 from sestina.lang.ir import Fork, Gen, Join, Op, Release, RoleBegin, Select, Text, Var
 from sestina.lang.session import ROOT, Done, Ended, Event, Failed, SessionOptions
@@ -233,3 +234,5 @@ def test_ids_beyond_the_vocabulary_are_never_drawn() -> None:
     with Engine(model, max_total_tokens=256, check=True) as engine:
         meta = engine.generate("a", max_tokens=8, temperature=0, ignore_eos=True).meta
         assert set(meta.ids) == {tokenizer.vocab_size - 1}
+    params = SamplingParams(max_tokens=8, temperature=0, ignore_eos=True)
+    assert generate_naively(model.model, tokenizer, tokenizer.encode("a"), params).ids == meta.ids

@@ -1,4 +1,4 @@
-"""The KV books under any order of attach, extend, publish, truncate, detach and abandon."""
+"""The KV books under any order of attach, extend, publish, truncate and detach."""
 
 from __future__ import annotations
 
@@ -82,11 +82,6 @@ class KVCacheMachine(RuleBasedStateMachine):
     def detach(self, line: Line) -> None:
         self.read_back(line)
         self.cache.detach(line.handle, line.tokens)
-        self.attached.remove(line)
-
-    @rule(line=consumes(lines))
-    def abandon(self, line: Line) -> None:
-        self.cache.abandon(line.handle)
         self.attached.remove(line)
 
     @invariant()
