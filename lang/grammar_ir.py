@@ -94,11 +94,6 @@ def literal(text: str) -> Literal:
     return Literal(text.encode("utf-8"))
 
 
-def concat(*items: Expr) -> Expr:
-    """Sequence; a single item is itself."""
-    return items[0] if len(items) == 1 else Concat(tuple(items))
-
-
 def alt(items: Iterable[Expr]) -> Expr:
     """Alternation; a single item is itself."""
     every = tuple(items)

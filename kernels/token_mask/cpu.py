@@ -50,6 +50,14 @@ def build(data: Bytes, offsets: NDArray[np.int64]) -> tuple[Bytes, Int32s, Int32
 
 
 @njit(cache=True, nogil=True)
+def allow(token_start: Int32s, token_ids: Int32s, node: int, row: Int32s) -> None:
+    """Set the bits of the tokens that end at a node."""
+    for t in range(token_start[node], token_start[node + 1]):
+        token = token_ids[t]
+        row[token >> 5] |= np.int32(1) << np.int32(token & 31)
+
+
+@njit(cache=True, nogil=True)
 def walk(
     byte: Bytes,
     depth: Int32s,
@@ -79,9 +87,7 @@ def walk(
             before = stack[level]
             after = table[before, classes[byte[i]]]
             if after > 0:
-                for t in range(token_start[i], token_start[i + 1]):
-                    token = token_ids[t]
-                    row[token >> 5] |= np.int32(1) << np.int32(token & 31)
+                allow(token_start, token_ids, i, row)
                 stack[level + 1] = after
                 i += 1
             else:
@@ -146,9 +152,7 @@ def walk_component(
         path[level] = i
         noted[level] = False
         if after > 0:
-            for t in range(token_start[i], token_start[i + 1]):
-                token = token_ids[t]
-                row[token >> 5] |= np.int32(1) << np.int32(token & 31)
+            allow(token_start, token_ids, i, row)
             stack[level + 1] = after
             i += 1
             continue

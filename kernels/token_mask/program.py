@@ -14,6 +14,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from sestina.kernels.token_mask.cpu import allow
+
 Int32s = NDArray[np.int32]
 Bytes = NDArray[np.uint8]
 
@@ -306,9 +308,7 @@ def walk(
             if not alive:
                 i = end[i]
                 continue
-            for t in range(token_start[i], token_start[i + 1]):
-                token = token_ids[t]
-                row[token >> 5] |= np.int32(1) << np.int32(token & 31)
+            allow(token_start, token_ids, i, row)
             if is_leaf:
                 i += 1
                 continue

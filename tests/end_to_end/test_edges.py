@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from support.engines import scripted_engine
-from support.sessions import answers, drain, events_of, text, values
+from support.sessions import answers, drain, events_of, failure, outcomes, text, values
 
 from sestina import Engine, InvalidParams, SamplingParams
 from sestina.backend.loading import LoadedModel
@@ -17,21 +17,13 @@ from sestina.backend.models.scripted import ScriptedModel, prefix_hash_script
 from sestina.backend.naive import generate_naively
 from sestina.backend.tokenizer.byte import ByteTokenizer
 from sestina.lang.ir import Fork, Gen, Join, Op, Release, RoleBegin, Select, Text, Var
-from sestina.lang.session import ROOT, Done, Ended, Event, Failed, SessionOptions
+from sestina.lang.session import ROOT, Done, Ended, Failed, SessionOptions
 
 START = Text(("Q: ",))
 
 
 def gen(name: str = "x", **params: Any) -> Gen:
     return Gen(name, SamplingParams.of({"max_tokens": 4, "ignore_eos": True, **params}))
-
-
-def outcomes(events: list[Event], branch: str = ROOT) -> list[type]:
-    return [type(answer) for answer in answers(events, branch)]
-
-
-def failure(events: list[Event], branch: str = ROOT) -> str:
-    return next(str(a.error) for a in answers(events, branch) if isinstance(a, Failed))
 
 
 @pytest.fixture

@@ -63,3 +63,12 @@ def text(events: Iterable[Event], branch: str = ROOT) -> str:
 
 def values(events: Iterable[Event], branch: str = ROOT) -> dict[str | None, object]:
     return {e.name: e.value for e in answers(events, branch) if isinstance(e, Done)}
+
+
+def outcomes(events: Iterable[Event], branch: str = ROOT) -> list[type]:
+    return [type(answer) for answer in answers(events, branch)]
+
+
+def failure(events: Iterable[Event], branch: str = ROOT) -> str:
+    """The message of the branch's first failed op."""
+    return next(str(a.error) for a in answers(events, branch) if isinstance(a, Failed))
