@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from sestina.backend.grammar.alphabet import Alphabet
 from sestina.backend.grammar.build import build
-from sestina.backend.grammar.expr import NUM_BYTES, Alphabet
+from sestina.backend.grammar.core import calls, memory
 from sestina.backend.grammar.limits import Budget, Limits
-from sestina.backend.grammar.machine import DEAD, UNKNOWN, Machine
+from sestina.backend.grammar.machine import DEAD, NUM_BYTES, Machine
 from sestina.lang import grammar_ir as ir
 
 
@@ -29,62 +30,55 @@ class Automaton:
     @property
     def num_states(self) -> int:
         """States made for this automaton, and the dead one."""
-        return self.budget.num_states
+        return self._spent(memory.STATES)
+
+    @property
+    def num_expressions(self) -> int:
+        """Expressions made for this automaton."""
+        return self._spent(memory.EXPRESSIONS)
+
+    def _spent(self, what: int) -> int:
+        with self.lock:
+            self.machine.let_pay(self.budget)
+            return self.machine.mem.item(what)
 
     def memory_bytes(self) -> int:
         """About what the machine occupies, which other grammars may share."""
         return self.machine.memory_bytes()
 
     def step(self, state: int, byte: int) -> int:
-        """The state after one byte. O(1) once it was asked for."""
-        known: int = self.machine.table.item(state, byte)
-        if known != UNKNOWN:
-            return known
+        """The state after one byte. Under a microsecond once it was asked for."""
         with self.lock:
-            self.machine.charge(self.budget)
-            return self.machine.follow(state, byte)
+            return self.machine.step(self.budget, state, byte)
 
     def step_special(self, state: int, token_id: int) -> int:
         """The state after a control token."""
         with self.lock:
-            self.machine.charge(self.budget)
-            return self.machine.follow_special(
-                state, self.machine.special_symbol(token_id) - NUM_BYTES
-            )
+            return self.machine.step(self.budget, state, self.machine.special_symbol(token_id))
 
     def advance(self, state: int, data: bytes) -> int:
         """The state after some bytes."""
-        table = self.machine.table
-        for byte in data:
-            after: int = table.item(state, byte)
-            if after == UNKNOWN:
-                after = self.step(state, byte)
-                table = self.machine.table
-            if after == DEAD:
-                return DEAD
-            state = after
-        return state
+        with self.lock:
+            return self.machine.advance(self.budget, state, data)
 
     def is_accepting(self, state: int) -> bool:
         """The text so far is in the language."""
-        return bool(self.machine.accepting[state])
+        with self.lock:
+            return self.machine.is_accepting(state)
 
     def is_complete(self, state: int) -> bool:
         """The text so far is in the language and no longer text begins with it."""
         with self.lock:
-            self.machine.charge(self.budget)
-            return self.machine.is_complete(state)
+            return self.machine.is_complete(self.budget, state)
 
     def only_symbol(self, state: int) -> int | None:
-        """The one symbol that can follow: a byte, or 256 + k for the machine's control token k.
+        """The one symbol that can follow: a byte, or NUM_BYTES + k for control token k.
 
         None if there is none or a choice. It does not look at acceptance: in an accepting state
         the text may also end.
         """
         with self.lock:
-            self.machine.charge(self.budget)
-            followers = self.machine.followers(state)
-        return followers.bit_length() - 1 if followers and not followers & (followers - 1) else None
+            return self.machine.only_symbol(self.budget, state)
 
 
 def compile_automaton(
@@ -111,6 +105,9 @@ def compile_automaton(
         machine = Machine(alphabet or Alphabet())
     budget = Budget(limits or Limits())
     with machine.lock:
-        machine.charge(budget)
-        start = machine.state_of(build(grammar, machine))
+        start = build(grammar, machine, budget)
+        machine.run(budget, calls.enter, start)
     return Automaton(machine, start, budget)
+
+
+__all__ = ["DEAD", "NUM_BYTES", "Automaton", "compile_automaton"]

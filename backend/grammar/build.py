@@ -1,17 +1,22 @@
 """From the constraint IR to expressions: resolves rules, refuses what cannot be enforced.
 
-Most of a grammar has no rules in it: those nodes are built as they are met, and remembered by
-identity in the machine, since lowering uses the same nodes for the same things again and again.
-Only the nodes above rules wait for the analysis (`sestina.backend.grammar.analysis`).
+Most of a grammar has no rules in it: those nodes are built all at once, and remembered by identity
+in the machine, since lowering uses the same nodes for the same things again and again. Only the
+nodes above rules wait for the analysis (`sestina.backend.grammar.analysis`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from sestina.backend.grammar import analysis
-from sestina.backend.grammar.expr import EMPTY, EPSILON, EVERY_BYTE, resolve
+from sestina.backend.grammar.alphabet import EVERY_BYTE
+from sestina.backend.grammar.core import calls
+from sestina.backend.grammar.core.memory import EMPTY, NUM_BYTES
+from sestina.backend.grammar.instructions import Instructions
+from sestina.backend.grammar.limits import Budget
 from sestina.backend.grammar.machine import Built, Machine
 from sestina.lang import grammar_ir as ir
 from sestina.lang.errors import (
@@ -21,14 +26,14 @@ from sestina.lang.errors import (
 )
 
 
-def build(grammar: ir.Grammar, machine: Machine) -> int:
-    """The grammar's expression in the machine's arena; raises a ConstraintError.
+def build(grammar: ir.Grammar, machine: Machine, budget: Budget) -> int:
+    """The grammar's expression in the machine; raises a ConstraintError.
 
-    Linear in the nodes that the machine has not met before, but for `And` and `Not`, about 6 us
+    Linear in the nodes that the machine has not met before, but for `And` and `Not`, about 2 us
     each. Call it under the machine's lock.
     """
     before = machine.nodes_met_once
-    builder = _Builder(grammar, machine)
+    builder = _Builder(grammar, machine, budget)
     try:
         start = builder.run()
     finally:
@@ -40,12 +45,23 @@ def build(grammar: ir.Grammar, machine: Machine) -> int:
     return start
 
 
+class _Closed(NamedTuple):
+    """A node without rules that is being built: the number of its instruction."""
+
+    node: ir.Expr
+    number: int
+    height: int
+    special: str | None
+
+
 @dataclass(slots=True)
 class _Builder:
     grammar: ir.Grammar
     machine: Machine
+    budget: Budget
     bodies: analysis.Bodies = field(default_factory=dict)
     fresh: set[int] = field(default_factory=set)
+    _closed: dict[int, _Closed] = field(default_factory=dict)
     _inlined: dict[int, int] = field(default_factory=dict)
     _node: dict[int, ir.Expr] = field(default_factory=dict)
     _endless: frozenset[str] = frozenset()
@@ -70,13 +86,14 @@ class _Builder:
     # ---- what can be reached; nodes without rules are built on the way
 
     def _reach(self) -> None:
+        make = Instructions(self.machine, self.budget)
         todo: list[str | None] = [None]
         while todo:
             name = todo.pop()
             if name in self.bodies:
                 continue
             root = self.grammar.start if name is None else self.grammar.rules[name]
-            nodes, mentions = self._open_part(root)
+            nodes, mentions = self._open_part(root, make)
             self.bodies[name] = analysis.Body(root, nodes, mentions)
             for other in mentions:
                 if other not in self.grammar.rules:
@@ -84,10 +101,14 @@ class _Builder:
                         f"rule {other!r} is used but not defined", keyword=other
                     )
             todo += mentions
+        made = make.run()
+        for key, (node, number, height, special) in self._closed.items():
+            self.machine.nodes[key] = Built(node, made[number], height, special)
+            self.fresh.add(key)
 
-    def _open_part(self, root: ir.Expr) -> tuple[list[ir.Expr], frozenset[str]]:
+    def _open_part(self, root: ir.Expr, make: Instructions) -> tuple[list[ir.Expr], frozenset[str]]:
         """The nodes of a body with rules in them, parts first, and those rules."""
-        known, once = self.machine.nodes, self.machine.nodes_met_once
+        known, once, closed = self.machine.nodes, self.machine.nodes_met_once, self._closed
         height: dict[int, int] = {}
         order: list[ir.Expr] = []
         mentions: set[str] = set()
@@ -95,7 +116,9 @@ class _Builder:
         while stack:
             node, parts_done = stack.pop()
             key = id(node)
-            if key in known or key in height:
+            if key in closed or key in height:
+                continue
+            if key in known:
                 once.discard(key)
                 continue
             parts = analysis.children(node)
@@ -104,7 +127,7 @@ class _Builder:
                 self._check_size(len(stack))
                 stack += [(part, False) for part in parts if id(part) not in height]
                 continue
-            built = [known.get(id(part)) for part in parts]
+            built = [closed.get(id(part)) or known.get(id(part)) for part in parts]
             tall = 1
             for part, each in zip(parts, built, strict=True):
                 below = height[id(part)] if each is None else each.height
@@ -117,26 +140,31 @@ class _Builder:
                 if type(node) is ir.Rule:
                     mentions.add(node.name)
             else:
-                known[key] = self._closed(node, [each for each in built if each], tall)
-                self.fresh.add(key)
-            self._check_size(len(self.fresh) + len(self._node), tall)
+                self._close(node, [each for each in built if each], tall, make)
+            self._check_size(len(closed) + len(self._node), tall)
         return order, frozenset(mentions)
 
     def _check_size(self, num_nodes: int, height: int = 0) -> None:
-        limits = self.machine.arena.budget.limits
+        limits = self.budget.limits
         if num_nodes > limits.max_nodes:
             raise limits.exceeded("max_nodes")
         if height > limits.max_nesting:
             raise limits.exceeded("max_nesting")
 
-    def _closed(self, node: ir.Expr, parts: list[Built], height: int) -> Built:
+    def _close(
+        self, node: ir.Expr, parts: Sequence[_Closed | Built], height: int, make: Instructions
+    ) -> None:
         """A node without rules, from its parts."""
         special = next((part.special for part in parts if part.special), None)
         if type(node) is ir.Special:
             special = node.token
         if special is not None and type(node) in (ir.And, ir.Not):
             raise _inside_boolean(special)
-        return Built(node, self._combine(node, [part.expr for part in parts]), height, special)
+        numbers = [
+            part.number if type(part) is _Closed else make.known(part.expr)  # type: ignore[union-attr]
+            for part in parts
+        ]
+        self._closed[id(node)] = _Closed(node, self._emit(node, numbers, make), height, special)
 
     def _value(self, node: ir.Expr) -> int | None:
         """NO_TEXT, SOME_TEXT or EMPTY_TEXT where the rules do not matter for it."""
@@ -149,7 +177,7 @@ class _Builder:
             return None
         if e == EMPTY:
             return analysis.NO_TEXT
-        return analysis.EMPTY_TEXT if self.machine.arena.nullable[e] else analysis.SOME_TEXT
+        return analysis.EMPTY_TEXT if self.machine.is_accepting(e) else analysis.SOME_TEXT
 
     # ---- rules: each is a node of its own, outside of And and Not
 
@@ -159,50 +187,66 @@ class _Builder:
         In `order`, a rule mentions only itself and those before it, so its body with a mark in its
         own place says all about it. The others are known to this grammar alone.
         """
-        arena = self.machine.arena
         rules = {name: EMPTY for name, value in values.items() if not value}
         done = set(order)
         own = object()
         for name, value in values.items():
             if value and name not in done:
-                rules[name] = arena.rule((own, name), value == analysis.EMPTY_TEXT)
+                rules[name] = self._rule((own, name), value == analysis.EMPTY_TEXT)
         for name in order:
             nullable = values[name] == analysis.EMPTY_TEXT
             if name in rules:
                 continue
             key: Hashable
             if name in self.bodies[name].mentions:
-                mark = arena.rule(("itself", nullable), nullable)
-                key = ("recursive", self._build_body(name, {**rules, name: mark}))
+                mark = self._rule(("itself", nullable), nullable)
+                body = self._build_body(name, {**rules, name: mark})
+                rules[name] = self._rule(("recursive", body), nullable)
+                body = self._build_body(name, rules)
             else:
-                key = ("body", self._build_body(name, rules))
-            rules[name] = arena.rule(key, nullable)
-            self._set_body(rules[name], name, rules)
+                body = self._build_body(name, rules)
+                rules[name] = self._rule(("body", body), nullable)
+            self._set_body(rules[name], body)
         for name in values:
-            if name not in done:
-                self._set_body(rules[name], name, rules)
+            if name not in done and rules[name] != EMPTY:
+                self._set_body(rules[name], self._build_body(name, rules))
         return rules
 
-    def _set_body(self, rule: int, name: str, rules: Mapping[str, int]) -> None:
-        if rule != EMPTY and rule not in self.machine.arena.rule_body:
-            self.machine.arena.rule_body[rule] = self._build_body(name, rules)
+    def _rule(self, key: Hashable, nullable: bool) -> int:
+        """The rule that a key tells apart."""
+        rules = self.machine.rules
+        found = rules.get(key)
+        if found is None:
+            # Whether control tokens are in it shows only once it has its body: any rule may.
+            has_special = bool(self.machine.special_ids)
+            made = self.machine.run(self.budget, calls.make_rule, len(rules), nullable, has_special)
+            found = rules[key] = made
+        return found
+
+    def _set_body(self, rule: int, body: int) -> None:
+        calls.give_body(self.machine.mem, rule, body)
 
     def _build_body(self, name: str | None, rules: Mapping[str, int]) -> int:
         known = self.machine.nodes
-        made: dict[int, int] = {}
+        body = self.bodies[name]
+        if not body.open:
+            return known[id(body.root)].expr
+        make = Instructions(self.machine, self.budget)
+        numbers: dict[int, int] = {}
 
         def of(part: ir.Expr) -> int:
-            built = known.get(id(part))
-            return made[id(part)] if built is None else built.expr
+            found = numbers.get(id(part))
+            return make.known(known[id(part)].expr) if found is None else found
 
-        for node in self.bodies[name].open:
+        for node in body.open:
             if type(node) is ir.Rule:
-                made[id(node)] = rules[node.name]
+                number = make.known(rules[node.name])
             elif type(node) in (ir.And, ir.Not):
-                made[id(node)] = self._inline(node)
+                number = make.known(self._inline(node))
             else:
-                made[id(node)] = self._combine(node, [of(p) for p in analysis.children(node)])
-        return of(self.bodies[name].root)
+                number = self._emit(node, [of(p) for p in analysis.children(node)], make)
+            numbers[id(node)] = number
+        return make.run()[of(body.root)]
 
     # ---- inside And and Not: rules are expanded, so that what is left is regular
 
@@ -232,31 +276,33 @@ class _Builder:
         node = self._node[key]
         if type(node) is ir.Rule:
             return self._inlined[id(self.bodies[node.name].root)]
-        return self._combine(node, [self._inlined[id(p)] for p in analysis.children(node)])
+        make = Instructions(self.machine, self.budget)
+        parts = [make.known(self._inlined[id(part)]) for part in analysis.children(node)]
+        number = self._emit(node, parts, make)
+        return make.run()[number]
 
     # ---- everywhere
 
-    def _combine(self, node: ir.Expr, parts: list[int]) -> int:
-        """The expression of a node from those of its parts."""
-        arena = self.machine.arena
+    def _emit(self, node: ir.Expr, parts: list[int], make: Instructions) -> int:
+        """The instruction that makes a node from its parts."""
         if type(node) is ir.Literal:
-            return self._literal(node.data)
+            return make.literal(node.data)
         if type(node) is ir.ByteSet:
-            return arena.symbol_set(node.mask & EVERY_BYTE)
+            return make.byte_set(node.mask & EVERY_BYTE)
         if type(node) is ir.Concat:
-            return self._concat(node.items, parts)
+            return self._emit_concat(node.items, parts, make)
         if type(node) is ir.Alt:
-            return arena.alt(parts)
+            return _emit_alt(node.items, parts, make)
         if type(node) is ir.Repeat:
             if node.lo < 0 or (node.hi is not None and node.hi < node.lo):
                 raise InvalidConstraint(f"repeat {node.lo} to {node.hi} times")
-            return arena.repeat(parts[0], node.lo, node.hi)
+            return make.repeat(parts[0], node.lo, node.hi)
         if type(node) is ir.And:
-            return self.machine.liveness.live(arena.both(parts))
+            return make.both(parts)
         if type(node) is ir.Not:
-            return self.machine.liveness.live(arena.complement(parts[0]))
+            return make.complement(parts[0])
         if type(node) is ir.Special:
-            return self._special(node.token)
+            return make.special(self._special(node.token))
         raise InvalidConstraint(f"{type(node).__name__} is not a node of a grammar")
 
     def _special(self, token: str) -> int:
@@ -274,28 +320,54 @@ class _Builder:
                 f"control token {token!r} ends the text, so a grammar cannot contain it",
                 keyword=token,
             )
-        return self.machine.arena.symbol_set(1 << self.machine.special_symbol(token_id))
+        return self.machine.special_symbol(token_id) - NUM_BYTES
 
-    def _literal(self, data: bytes) -> int:
-        missing = self.machine.missing_bytes
-        if missing and not missing.isdisjoint(data):
-            return EMPTY
-        return self.machine.arena.literal(data)
-
-    def _concat(self, items: tuple[ir.Expr, ...], parts: list[int]) -> int:
-        """A sequence from its end, runs of literals joined."""
-        cat = self.machine.arena.cat
-        out = EPSILON
+    def _emit_concat(self, items: tuple[ir.Expr, ...], parts: list[int], make: Instructions) -> int:
+        """A sequence, runs of literals joined."""
+        joined: list[int] = []
         run: list[bytes] = []
-        for item, part in zip(reversed(items), reversed(parts), strict=True):
+        for item, part in zip(items, parts, strict=True):
             if type(item) is ir.Literal:
                 run.append(item.data)
                 continue
             if run:
-                out = cat(self._literal(b"".join(reversed(run))), out)
+                joined.append(make.literal(b"".join(run)))
                 run = []
-            out = cat(part, out)
-        return cat(self._literal(b"".join(reversed(run))), out) if run else out
+            joined.append(part)
+        if run or not joined:
+            joined.append(make.literal(b"".join(run)))
+        return make.cat(joined)
+
+
+def _emit_alt(items: tuple[ir.Expr, ...], parts: list[int], make: Instructions) -> int:
+    words = [item.data for item in items if type(item) is ir.Literal]
+    if len(words) < 2:
+        return make.alt(parts)
+    others = [p for item, p in zip(items, parts, strict=True) if type(item) is not ir.Literal]
+    return make.alt([make.any_of(words), *others])
+
+
+def resolve(
+    root: int,
+    memo: dict[int, int],
+    operands: Callable[[int], Iterable[int]],
+    combine: Callable[[int], int],
+) -> int:
+    """memo[root], after filling in whatever it needs: recursion on a stack of our own.
+
+    `operands(e)` must be in `memo` before `combine(e)` is called; there must be no cycles.
+    """
+    stack = [root]
+    while stack:
+        top = stack[-1]
+        if top not in memo:
+            missing = [e for e in operands(top) if e not in memo]
+            if missing:
+                stack.extend(missing)
+                continue
+            memo[top] = combine(top)
+        stack.pop()
+    return memo[root]
 
 
 def _inside_boolean(token: str) -> UnsupportedConstraint:

@@ -8,14 +8,11 @@ merge with them (llguidance, docs/fast_forward.md).
 
 from __future__ import annotations
 
-import numpy as np
-
 from sestina.backend.grammar.automaton import Automaton
-from sestina.backend.grammar.expr import NUM_BYTES
+from sestina.backend.grammar.machine import NUM_BYTES
 from sestina.backend.grammar.mask_cache import MaskCache
 from sestina.backend.grammar.token_trie import TokenTrie
 from sestina.backend.tokenizer.base import Tokenizer
-from sestina.kernels.token_mask import child_nodes, find_node
 
 
 def forced_tokens(
@@ -81,7 +78,7 @@ def _withhold(
     """Drop the last tokens that a longer token could reach out of; data is what ids spell."""
     keep_bytes = len(data)
     for start in range(max(0, len(data) - trie.max_len + 1), len(data)):
-        if _is_spanned(automaton, masks, trie, data[start:], end_state):
+        if masks.reaches_past(automaton.budget, data[start:], end_state):
             keep_bytes = start
             break
     kept = []
@@ -91,15 +88,3 @@ def _withhold(
             break
         kept.append(token_id)
     return kept
-
-
-def _is_spanned(
-    automaton: Automaton, masks: MaskCache, trie: TokenTrie, suffix: bytes, state: int
-) -> bool:
-    """Some token begins with suffix, is longer, and goes on as the automaton allows from state."""
-    node = find_node(trie.all, suffix)
-    if node < 0:
-        return False
-    row = np.zeros(trie.num_words, np.int32)
-    masks.walk(trie.all, child_nodes(trie.all, node), [automaton.machine.exprs[state]], row)
-    return bool(row.any())

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 
+import numpy as np
+
+from sestina.backend.grammar.core import memory
 from sestina.lang.errors import ConstraintLimitExceeded, InvalidParams
 
 
@@ -13,8 +17,9 @@ class Limits:
 
     max_nodes: nodes of the grammar's IR that no earlier grammar shared.
     max_nesting: height of the IR's tallest tree.
-    max_expressions: expressions made by derivatives, about 400 bytes each.
-    max_states: states made for this grammar, 1 KiB each.
+    max_depth: how deep rules and expressions are nested before a byte is read.
+    max_expressions: expressions made by derivatives, about 100 bytes each.
+    max_states: states met while walking; those walked as an automaton take 1 KiB each.
     max_liveness_steps: derivatives taken by one search for a text that `And` and `Not` leave over.
     max_mask_cache_bytes: cached masks, and as much again for their parts; the least recently used
         go first, so this one never raises.
@@ -30,6 +35,7 @@ class Limits:
 
     max_nodes: int = 200_000
     max_nesting: int = 1_000
+    max_depth: int = 4_000
     max_expressions: int = 500_000
     max_states: int = 100_000
     max_liveness_steps: int = 100_000
@@ -51,21 +57,35 @@ class Limits:
 
 
 class Budget:
-    """What one grammar has used up of its limits. Not thread-safe: its machine locks around it."""
+    """What one grammar has used up of its limits. Not thread-safe: its machine locks around it.
 
-    __slots__ = ("limits", "num_expressions", "num_states")
+    spent: its account, see `core.memory`; the machine has the newest one while this budget pays.
+    """
+
+    __slots__ = ("limits", "spent")
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self.num_expressions = 0
-        self.num_states = 1  # the dead one
+        account = {
+            memory.STATES: 1,  # the dead one
+            memory.MAX_EXPRESSIONS: limits.max_expressions,
+            memory.MAX_STATES: limits.max_states,
+            memory.MAX_LIVENESS_STEPS: limits.max_liveness_steps,
+            memory.MAX_DEPTH: limits.max_depth,
+        }
+        words = range(memory.SPENT, memory.SPENT + memory.NUM_SPENT)
+        self.spent = np.array([account.get(k, 0) for k in words], np.int64)
 
-    def spend_expression(self) -> None:
-        if self.num_expressions >= self.limits.max_expressions:
-            raise self.limits.exceeded("max_expressions")
-        self.num_expressions += 1
+    def error(self, status: int) -> ConstraintLimitExceeded:
+        """What the core's status says was passed."""
+        return self.limits.exceeded(_LIMIT_OF_STATUS[status])
 
-    def spend_state(self) -> None:
-        if self.num_states >= self.limits.max_states:
-            raise self.limits.exceeded("max_states")
-        self.num_states += 1
+
+_LIMIT_OF_STATUS = MappingProxyType(
+    {
+        memory.LIMIT_EXPRESSIONS: "max_expressions",
+        memory.LIMIT_STATES: "max_states",
+        memory.LIMIT_LIVENESS: "max_liveness_steps",
+        memory.LIMIT_DEPTH: "max_depth",
+    }
+)

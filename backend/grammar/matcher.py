@@ -8,12 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sestina.backend.grammar.automaton import Automaton
-from sestina.backend.grammar.expr import Alphabet
+from sestina.backend.grammar.core import calls
+from sestina.backend.grammar.alphabet import Alphabet
 from sestina.backend.grammar.forced import forced_tokens
 from sestina.backend.grammar.machine import DEAD, Machine
 from sestina.backend.grammar.mask_cache import MaskCache
 from sestina.backend.grammar.token_trie import TokenTrie
 from sestina.backend.tokenizer.base import Tokenizer
+
+
+# Room for so many expressions at first: growing later means copying, and untouched memory is free.
+_NUM_NODES = 1 << 17
 
 
 class SharedMasks:
@@ -22,7 +27,8 @@ class SharedMasks:
     def __init__(self, trie: TokenTrie, tokenizer: Tokenizer, max_mask_bytes: int) -> None:
         self.trie = trie
         self.tokenizer = tokenizer
-        self.machine = Machine(Alphabet(trie.byte_mask, tokenizer.control_ids, trie.eos_ids))
+        alphabet = Alphabet(trie.byte_mask, tokenizer.control_ids, trie.eos_ids)
+        self.machine = Machine(alphabet, _NUM_NODES)
         self.masks = MaskCache(self.machine, trie, max_mask_bytes)
         self.forced: dict[tuple[int, int], tuple[int, ...]] = {}
 
@@ -60,8 +66,7 @@ class CompiledGrammar:
     def fill_mask(self, state: int, row: NDArray[np.int32]) -> None:
         """Write the mask of a state over `row`; see `Matcher.fill_mask`."""
         with self.automaton.lock:
-            self.automaton.machine.charge(self.automaton.budget)
-            mask = self.shared.masks.mask(state)
+            mask = self.shared.masks.mask(self.automaton.budget, state)
         if len(row) < len(mask):
             raise ValueError(f"a mask row needs {len(mask)} words, not {len(row)}")
         row[: len(mask)] = mask
@@ -69,9 +74,17 @@ class CompiledGrammar:
 
     def step(self, state: int, token_id: int) -> int:
         """The state after a token that is not one of eos_ids, DEAD if it is not allowed."""
-        data = self.trie.token_bytes[token_id] if 0 <= token_id < self.trie.vocab_size else b""
-        if data:
-            return self.automaton.advance(state, data)
+        trie, automaton = self.trie, self.automaton
+        if 0 <= token_id < trie.vocab_size and trie.token_bytes[token_id]:
+            with automaton.lock:
+                return automaton.machine.run(
+                    automaton.budget,
+                    calls.advance_token,
+                    state,
+                    trie.spelling,
+                    trie.starts,
+                    token_id,
+                )
         if token_id in self._control_ids:
             return self.automaton.step_special(state, token_id)
         return DEAD
@@ -82,7 +95,6 @@ class CompiledGrammar:
         found = self.shared.forced.get(key)
         if found is None:
             with self.automaton.lock:
-                self.automaton.machine.charge(self.automaton.budget)
                 found = forced_tokens(
                     self.automaton, self.shared.masks, self.trie, self.tokenizer, state
                 )

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sestina.backend.grammar.clamp import SHORT_LEN
+import numpy as np
+from numpy.typing import NDArray
+
+from sestina.backend.grammar.core.masks import SHORT_LEN
 from sestina.backend.tokenizer.base import Tokenizer
 from sestina.kernels.token_mask import Trie, build_trie
 
@@ -14,16 +17,19 @@ class TokenTrie:
     """The text tokens of one vocabulary; immutable, shared by all grammars over it.
 
     token_bytes: of every id; b"" for control tokens, unused ids and those that end the text.
-    short, long, all: tries over the tokens of up to SHORT_LEN bytes, the longer ones, and both.
+    trie: two tries in one, that of the tokens of up to SHORT_LEN bytes, in the first `num_short`
+        nodes, and that of the longer ones.
+    spelling, starts: token_bytes as uint8 and int32 [V + 1], one after the other.
     byte_mask: the bytes that occur in any token; nothing else can be written.
     """
 
     fingerprint: str
     token_bytes: tuple[bytes, ...]
     eos_ids: tuple[int, ...]
-    short: Trie
-    long: Trie
-    all: Trie
+    trie: Trie
+    num_short: int
+    spelling: NDArray[np.uint8]
+    starts: NDArray[np.int32]
     byte_mask: int
 
     @classmethod
@@ -37,20 +43,24 @@ class TokenTrie:
         byte_mask = 0
         for byte in set().union(*(data for data, _ in tokens)):
             byte_mask |= 1 << byte
+        short = build_trie([token for token in tokens if len(token[0]) <= SHORT_LEN])
+        long = build_trie([token for token in tokens if len(token[0]) > SHORT_LEN])
+        lengths = np.array([0, *map(len, spelled)], np.int32)
         return cls(
             tokenizer.fingerprint,
             tuple(spelled),
             eos_ids,
-            build_trie([token for token in tokens if len(token[0]) <= SHORT_LEN]),
-            build_trie([token for token in tokens if len(token[0]) > SHORT_LEN]),
-            build_trie(tokens),
+            _joined(short, long),
+            len(short.byte),
+            np.frombuffer(b"".join(spelled), np.uint8),
+            np.cumsum(lengths, dtype=np.int32),
             byte_mask,
         )
 
     @property
     def max_len(self) -> int:
         """Bytes in the longest token."""
-        return self.all.max_depth
+        return self.trie.max_depth
 
     @property
     def vocab_size(self) -> int:
@@ -60,3 +70,17 @@ class TokenTrie:
     def num_words(self) -> int:
         """int32 words in a mask over this vocabulary."""
         return (len(self.token_bytes) + 31) // 32
+
+
+def _joined(first: Trie, second: Trie) -> Trie:
+    """The nodes of two tries, one after the other."""
+    num_nodes, num_tokens = np.int32(len(first.byte)), np.int32(len(first.token_ids))
+    return Trie(
+        np.concatenate((first.byte, second.byte)),
+        np.concatenate((first.depth, second.depth)),
+        np.concatenate((first.end, second.end + num_nodes)),
+        np.concatenate((first.token_start[:-1], second.token_start + num_tokens)),
+        np.concatenate((first.token_ids, second.token_ids)),
+        np.concatenate((first.roots, second.roots + num_nodes)),
+        max(first.max_depth, second.max_depth),
+    )

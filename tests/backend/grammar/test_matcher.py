@@ -202,7 +202,7 @@ def test_masks_are_evicted_within_their_bytes(compile_: Compile) -> None:
             assert allowed_ids(matcher) == accepted_ids(matcher)
             assert matcher.accept_token(byte)
         masks = grammar.shared.masks
-        assert 4 * masks.trie.num_words * len(masks._rows) <= 2000
+        assert 4 * masks.trie.num_words * len(masks._masks) <= 2000
         matcher.rollback(3)
     assert allowed_ids(matcher) == first
     assert grammar.memory_bytes() > 0
@@ -227,7 +227,7 @@ def test_counted_text_shares_masks(compile_: Compile) -> None:
     for _ in range(400):
         allowed_ids(matcher)
         assert matcher.accept_token(ord("x"))
-    assert len(matcher.grammar.shared.masks._rows) < 10
+    assert len(matcher.grammar.shared.masks._masks) < 10
 
 
 def test_bytes_that_no_token_has(make_tokenizer: Callable[..., Any]) -> None:

@@ -82,8 +82,7 @@ def plain_mask(matcher: Matcher) -> NDArray[np.int32]:
     grammar, trie = matcher.grammar, matcher.grammar.trie
     row = np.zeros(trie.num_words, np.int32)
     with grammar.automaton.lock:
-        grammar.automaton.machine.charge(grammar.automaton.budget)
-        grammar.shared.masks.walk_table(trie.all, trie.all.roots, matcher.state, row)
+        grammar.shared.masks.walk_table(grammar.automaton.budget, matcher.state, row)
     allowed = list(trie.eos_ids) if matcher.is_accepting() else []
     for token_id in grammar.tokenizer.control_ids.values():
         if token_id not in trie.eos_ids and grammar.step(matcher.state, token_id):
@@ -218,13 +217,13 @@ def test_a_hostile_grammar_harms_no_other(tokenizer: Any, trie: TokenTrie) -> No
     with pytest.raises(ConstraintLimitExceeded):
         compile_grammar(ir.Grammar(no_text), tokenizer, trie=trie, shared=shared, limits=small)
 
-    spent = good.grammar.automaton.budget.num_expressions
+    spent = good.grammar.automaton.num_expressions
     for token_id in b'w"abca':
         assert tokens_in(mask_of(good)) == tokens_in(mask_of(alone))
         write(good, bytes([token_id]))
         write(alone, bytes([token_id]))
     # It pays for itself only.
-    assert good.grammar.automaton.budget.num_expressions - spent < 500
+    assert good.grammar.automaton.num_expressions - spent < 500
 
 
 class Only:
@@ -239,7 +238,7 @@ class Only:
 
 def test_a_full_machine_makes_room_for_a_new_one(tokenizer: Any) -> None:
     words = [ir.literal(f"{i}abc{i}") for i in range(50)]
-    compiler = GrammarCompiler(tokenizer, Limits(max_shared_bytes=200_000))
+    compiler = GrammarCompiler(tokenizer, Limits(max_shared_bytes=50_000))
     made = [compiler.compile(cast(Any, Only(ir.Concat((word, ANY))))) for word in words]
     matchers = [grammar.matcher() for grammar in made]
     for i, matcher in enumerate(matchers):

@@ -1,0 +1,64 @@
+"""Counters clamped to what one token can tell apart, so that `.{0,500}` has few masks, not 500."""
+
+from __future__ import annotations
+
+from sestina.backend.grammar.core.compiled import jit
+from sestina.backend.grammar.core.entries import FACTOR_DEPTH, alt, cat, repeat
+from sestina.backend.grammar.core.entries import clamped as clamped_part
+from sestina.backend.grammar.core.memory import (
+    ALT,
+    CAT,
+    CLAMP_KEY,
+    COUNTED,
+    POOL,
+    REPEAT,
+    TOP,
+    Words,
+    has,
+    kind_of,
+    min_len_of,
+    push,
+    recall,
+    remember,
+    x_of,
+    y_of,
+    z_of,
+)
+
+# What comes first is counted in steps of so many bytes, so that tails are asked for alike.
+_GRAIN = 16
+
+
+@jit
+def clamped(mem: Words, e: int, max_len: int) -> int:
+    """A simpler expression with the same beginnings of up to `max_len` bytes as e.
+
+    A copy in `item{lo,hi}` takes at least one byte (empty ones need not be taken), so `max_len`
+    bytes never reach an upper bound above max_len, nor leave a loop whose lower bound is. Hence
+    every token of at most max_len bytes is allowed by both or by neither, and both accept the
+    empty text or neither does. And and Not are left alone: there a counter can decide whether
+    anything matches at all. Nor is what begins about max_len bytes on looked at. O(1) for what was
+    asked before, else O(parts with counters within reach).
+    """
+    if max_len <= 0 or not has(mem, e, COUNTED):
+        return e
+    known = recall(mem, e, CLAMP_KEY + max_len)
+    if known >= 0:
+        return known
+    kind = kind_of(mem, e)
+    found = e
+    if kind == CAT:
+        head, tail = x_of(mem, e), y_of(mem, e)
+        rest = max_len - min_len_of(mem, head) // _GRAIN * _GRAIN
+        found = cat(mem, clamped_part(mem, head, max_len), clamped_part(mem, tail, rest))
+    elif kind == ALT:
+        start = mem[TOP]
+        for k in range(y_of(mem, e)):
+            push(mem, clamped_part(mem, mem[mem[POOL] + x_of(mem, e) + k], max_len))
+        found = alt(mem, start, FACTOR_DEPTH)
+    elif kind == REPEAT:
+        lo, hi = min(y_of(mem, e), max_len + 1), z_of(mem, e)
+        item = clamped_part(mem, x_of(mem, e), max_len)
+        found = repeat(mem, item, lo, -1 if hi > max_len else hi)
+    remember(mem, e, CLAMP_KEY + max_len, found)
+    return found

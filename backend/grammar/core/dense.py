@@ -1,0 +1,182 @@
+"""The automaton's dense table: rows of transitions for what masks walk byte by byte.
+
+Only loops over many characters and what And and Not make are walked so; everything else is walked
+as it is (`threads`). A row is an expression's state: int32 [table rows, ROW_LEN], columns
+
+    0 .. 255    the row after each byte, DEAD_ROW, or UNKNOWN until it is asked for
+    EXPR        the expression       ACCEPTING   1 if it matches the empty text
+
+Row DEAD_ROW is the language without texts. A row is filled as a whole when its first byte is asked.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sestina.backend.grammar.core.compiled import jit
+from sestina.backend.grammar.core.entries import derivative, live, partition
+from sestina.backend.grammar.core.liveness import pay_for_state
+from sestina.backend.grammar.core.memory import (
+    ALT,
+    AND,
+    BYTE_CLASS,
+    CAT,
+    DENSE,
+    EMPTY,
+    FLAGS,
+    NARROW,
+    NODE_LEN,
+    NODES,
+    NOT,
+    NULLABLE,
+    NUM_BYTES,
+    NUM_DENSE,
+    NUM_NODES,
+    OK,
+    POOL,
+    REPEAT,
+    RULE,
+    SPECIAL,
+    STATUS,
+    TABLE_FULL,
+    TOP,
+    WIDE,
+    Int32s,
+    Words,
+    has,
+    kind_of,
+    node,
+    push,
+    x_of,
+    y_of,
+    z_of,
+)
+
+DEAD_ROW, UNKNOWN = 0, -1
+EXPR, ACCEPTING = NUM_BYTES, NUM_BYTES + 1
+ROW_LEN = NUM_BYTES + 2
+
+# A loop over so many bytes or more is walked as an automaton, if its item has at most _MAX_ITEM
+# parts and none of them is itself a loop of more than _MAX_COPIES.
+_WIDE = 16
+_MAX_ITEM = 500
+_MAX_COPIES = 8
+
+
+def new_table(num_rows: int) -> Int32s:
+    """A table with room for so many rows, and none but the dead one."""
+    table = np.full((num_rows, ROW_LEN), UNKNOWN, np.int32)
+    table[DEAD_ROW] = DEAD_ROW
+    return table
+
+
+@jit
+def row_of(mem: Words, table: Int32s, e: int) -> int:
+    """The row of a live expression."""
+    if e == EMPTY:
+        return DEAD_ROW
+    row = mem[node(mem, e) + DENSE]
+    if row:
+        return row
+    row = mem[NUM_DENSE] + 1
+    if row >= len(table):
+        if mem[STATUS] == OK:
+            mem[STATUS] = TABLE_FULL
+        return DEAD_ROW
+    pay_for_state(mem, e)
+    mem[NUM_DENSE] = row
+    mem[node(mem, e) + DENSE] = row
+    table[row, :NUM_BYTES] = UNKNOWN
+    table[row, EXPR] = e
+    table[row, ACCEPTING] = has(mem, e, NULLABLE)
+    return row
+
+
+@jit
+def after(mem: Words, table: Int32s, row: int, byte: int) -> int:
+    """The row after a byte."""
+    if table[row, byte] == UNKNOWN:
+        _expand(mem, table, row)
+    return np.int64(table[row, byte])
+
+
+@jit
+def _expand(mem: Words, table: Int32s, row: int) -> None:
+    e = np.int64(table[row, EXPR])
+    count = partition(mem, e)
+    classes = mem[BYTE_CLASS : BYTE_CLASS + NUM_BYTES].copy()  # liveness makes its own
+    targets = np.full(count, UNKNOWN, np.int64)
+    for b in range(NUM_BYTES):
+        k = classes[b]
+        if targets[k] == UNKNOWN:
+            targets[k] = row_of(mem, table, live(mem, derivative(mem, e, b)))
+            if mem[STATUS] != OK:
+                return
+    for b in range(NUM_BYTES):
+        table[row, b] = targets[classes[b]]
+
+
+@jit
+def forget_rows(mem: Int32s) -> None:
+    """No expression has a row any more."""
+    mem[NUM_DENSE] = 0
+    for e in range(mem[NUM_NODES]):
+        mem[mem[NODES] + e * NODE_LEN + DENSE] = 0
+
+
+@jit
+def is_state(mem: Words, e: int) -> bool:
+    """Whether e is walked as an automaton: And and Not, which cannot be walked otherwise, and loops
+    over many characters, which have few states and would make many threads."""
+    kind = kind_of(mem, e)
+    if kind != REPEAT:
+        return kind == AND or kind == NOT
+    item = node(mem, x_of(mem, e)) + FLAGS
+    if not mem[item] & (WIDE | NARROW):
+        found = WIDE if _is_wide(mem, x_of(mem, e)) else NARROW
+        if mem[STATUS] == OK:
+            mem[item] |= found
+    return mem[item] & WIDE != 0
+
+
+@jit
+def _is_wide(mem: Words, item: int) -> bool:
+    if not _is_flat(mem, item):
+        return False
+    dead = -1  # the class that no set has, if any
+    partition(mem, item)
+    for b in range(NUM_BYTES):
+        if derivative(mem, item, b) == EMPTY:
+            dead = mem[BYTE_CLASS + b]
+            break
+    count = 0
+    for b in range(NUM_BYTES):
+        count += mem[BYTE_CLASS + b] != dead
+    return count >= _WIDE
+
+
+@jit
+def _is_flat(mem: Int32s, item: int) -> bool:
+    """Whether an item is a small regular expression without large loops."""
+    start = mem[TOP]
+    flat, count = True, 0
+    push(mem, item)
+    while mem[TOP] > start and flat:
+        mem[TOP] -= 1
+        e = mem[mem[TOP]]
+        kind = kind_of(mem, e)
+        count += 1
+        if count > _MAX_ITEM or kind in (RULE, AND, NOT, SPECIAL):
+            flat = False
+        elif kind == CAT:
+            push(mem, x_of(mem, e))
+            push(mem, y_of(mem, e))
+        elif kind == ALT:
+            for k in range(y_of(mem, e)):
+                push(mem, mem[mem[POOL] + x_of(mem, e) + k])
+        elif kind == REPEAT:
+            flat = 0 <= z_of(mem, e) <= _MAX_COPIES
+            for _ in range(z_of(mem, e)):
+                push(mem, x_of(mem, e))
+    mem[TOP] = start
+    return flat

@@ -1,0 +1,182 @@
+"""Token masks put together from parts that are worked out once.
+
+A token is allowed by a|b if a or b allows it, so a mask is a union. And a token is allowed by
+head·tail if the head allows it, or if it is a text of the head and then something that the tail
+allows. So for heads that many places share (the body of a string, any JSON value), the head's own
+mask is kept as a component, with the trie's nodes where a tail could go on; a new tail walks those
+few only. Components are over the tokens of at most SHORT_LEN bytes, whose nodes come first in the
+trie, and see counters clamped to that; the longer tokens, few, are walked each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sestina.backend.grammar.core.compiled import jit
+from sestina.backend.grammar.core.components import component
+from sestina.backend.grammar.core.dense import is_state, row_of
+from sestina.backend.grammar.core.entries import cat, clamped, repeat
+from sestina.backend.grammar.core.intern import head_of, tail_of
+from sestina.backend.grammar.core.memory import (
+    ALT,
+    EMPTY,
+    EPSILON,
+    NULLABLE,
+    OK,
+    POOL,
+    REPEAT,
+    RULE,
+    STATUS,
+    TOP,
+    Int32s,
+    Words,
+    has,
+    kind_of,
+    push,
+    x_of,
+    y_of,
+    z_of,
+)
+from sestina.backend.grammar.core.threads import Tokens
+from sestina.backend.grammar.core.walks import Walk, find, walk_dense, walk_entries, walk_range
+
+SHORT_LEN = 32
+"""Bytes that components look ahead. Longer tokens are few (runs of spaces or dashes)."""
+
+# A wider alternation is walked as it is: it has many short parts, as an enum.
+_MAX_SPREAD = 64
+
+Fill = Callable[..., None]
+"""The functions below: what a `Walk` has, what is asked, and a row [W] to set bits in. Look at
+mem[STATUS] afterwards."""
+
+
+@jit
+def fill(
+    mem: Words,
+    table: Int32s,
+    scratch: Words,
+    tokens: Tokens,
+    num_short: int,
+    rows: Int32s,
+    spans: Int32s,
+    entries: Int32s,
+    e: int,
+    row: Int32s,
+) -> None:
+    """Allow the tokens of text that the live expression e allows."""
+    w = Walk(mem, table, scratch, tokens, num_short, rows, spans, entries)
+    start, num_nodes = mem[TOP], len(tokens.byte)
+    composed = start + _spread(mem, e)
+    stop = mem[TOP]
+    for k in range(composed, stop):
+        _add_composed(w, mem[k], row)
+    if start < composed:
+        walk_range(w, start, composed, 0, num_nodes, row)
+    if composed < stop and num_short < num_nodes:
+        walk_range(w, composed, stop, num_short, num_nodes, row)
+    mem[TOP] = start
+
+
+@jit
+def fill_dense(
+    mem: Words,
+    table: Int32s,
+    scratch: Words,
+    tokens: Tokens,
+    num_short: int,
+    rows: Int32s,
+    spans: Int32s,
+    entries: Int32s,
+    e: int,
+    row: Int32s,
+) -> None:
+    """`fill` the plain way: all nodes through the automaton's table."""
+    w = Walk(mem, table, scratch, tokens, num_short, rows, spans, entries)
+    walk_dense(w, row_of(mem, table, e), 0, len(tokens.byte), row)
+
+
+@jit
+def fill_past(
+    mem: Words,
+    table: Int32s,
+    scratch: Words,
+    tokens: Tokens,
+    num_short: int,
+    rows: Int32s,
+    spans: Int32s,
+    entries: Int32s,
+    prefix: NDArray[np.uint8],
+    e: int,
+    row: Int32s,
+) -> None:
+    """Allow the tokens that are longer than `prefix`, begin with it, and go on as e allows."""
+    w = Walk(mem, table, scratch, tokens, num_short, rows, spans, entries)
+    start = mem[TOP]
+    push(mem, e)
+    for first, stop in ((0, num_short), (num_short, len(tokens.byte))):
+        at = find(tokens, prefix, first, stop)
+        if at >= 0:
+            walk_range(w, start, start + 1, at + 1, np.int64(tokens.end[at]), row)
+    mem[TOP] = start
+
+
+@jit
+def _spread(mem: Words, e: int) -> int:
+    """Leave on the stack what e is the union of: parts to walk as they are, then parts whose head
+    is a component. Returns how many there are of the first."""
+    plain, composed, todo = [e], [e], [e]
+    plain.clear()
+    composed.clear()
+    seen = {EMPTY, EPSILON}
+    while len(todo) and mem[STATUS] == OK:
+        e = todo.pop()
+        if e in seen:
+            continue
+        seen.add(e)
+        head, tail = head_of(mem, e), tail_of(mem, e)
+        kind = kind_of(mem, head)
+        if kind == RULE:
+            todo.append(cat(mem, y_of(mem, head), tail))
+        elif is_state(mem, head):
+            composed.append(e)
+            if has(mem, head, NULLABLE):
+                todo.append(tail)
+        elif kind == ALT and y_of(mem, head) <= _MAX_SPREAD:
+            for k in range(y_of(mem, head)):
+                todo.append(cat(mem, mem[mem[POOL] + x_of(mem, head) + k], tail))
+        elif kind == REPEAT:
+            lo, hi = y_of(mem, head), z_of(mem, head)
+            left = repeat(mem, x_of(mem, head), max(lo - 1, 0), hi if hi < 0 else hi - 1)
+            todo.append(cat(mem, x_of(mem, head), cat(mem, left, tail)))
+            if lo == 0:
+                todo.append(tail)
+        else:
+            plain.append(e)
+    for each in plain:
+        push(mem, each)
+    for each in composed:
+        push(mem, each)
+    return len(plain)
+
+
+@jit
+def _add_composed(w: Walk, e: int, row: Int32s) -> None:
+    """The short tokens of a sequence whose head is a component."""
+    mem = w.mem
+    head, tail = clamped(mem, head_of(mem, e), SHORT_LEN), tail_of(mem, e)
+    k = component(w, head)
+    if mem[STATUS] != OK:
+        return
+    found = w.rows[k]
+    for i in range(len(found)):
+        row[i] |= found[i]
+    nodes = w.entries[w.spans[k, 0] : w.spans[k, 1]]
+    if tail != EPSILON and len(nodes):
+        start = mem[TOP]
+        push(mem, tail)
+        walk_entries(w, start, start + 1, nodes, row)
+        mem[TOP] = start

@@ -1,0 +1,106 @@
+"""Walks of the vocabulary's trie, and the words they work on."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sestina.backend.grammar.core.compiled import jit
+from sestina.backend.grammar.core.dense import after, row_of
+from sestina.backend.grammar.core.entries import FACTOR_DEPTH, alt
+from sestina.backend.grammar.core.memory import OK, STATUS, TOP, Int32s, Words, push
+from sestina.backend.grammar.core.threads import (
+    Tokens,
+    may_read,
+    num_levels,
+    start_walk,
+    walk_nodes,
+)
+from sestina.kernels.token_mask.cpu import allow
+
+
+class Walk(NamedTuple):
+    """What masks are made with: the machine, a vocabulary, and the components worked out so far."""
+
+    mem: Words
+    table: Int32s
+    scratch: Words
+    tokens: Tokens
+    num_short: int  # the first nodes of the trie are of short tokens
+    rows: Int32s  # [components, W] the tokens that a component's head allows by itself
+    spans: Int32s  # [components, 2] from where to where its entries are
+    entries: Int32s  # nodes below which a tail could allow more
+
+
+@jit
+def walk_range(w: Walk, first: int, last: int, i: int, stop: int, row: Int32s) -> None:
+    """Walk the nodes [i, stop) with the expressions mem[first : last]; with their automaton, should
+    that outgrow its room."""
+    if (
+        start_walk(w.mem, w.table, w.scratch, first, last)
+        and walk_nodes(w.mem, w.table, w.scratch, w.tokens, i, stop, row, row[:0], 0) >= 0
+    ):
+        return
+    if w.mem[STATUS] == OK:
+        walk_dense(w, _row_of_union(w, first, last), i, stop, row)
+
+
+@jit
+def walk_entries(w: Walk, first: int, last: int, nodes: Int32s, row: Int32s) -> None:
+    """The same with what is below some nodes, each entered before its own byte."""
+    end, byte = w.tokens.end, w.tokens.byte
+    found = 0 if start_walk(w.mem, w.table, w.scratch, first, last) else -1
+    for n in nodes:
+        if found < 0:
+            break
+        i, stop = np.int64(n), np.int64(end[n])
+        if may_read(w.scratch, 0, np.int64(byte[i])):
+            found = walk_nodes(w.mem, w.table, w.scratch, w.tokens, i, stop, row, row[:0], 0)
+    if found < 0 and w.mem[STATUS] == OK:
+        state = _row_of_union(w, first, last)
+        for n in nodes:
+            walk_dense(w, state, np.int64(n), np.int64(end[n]), row)
+
+
+@jit
+def _row_of_union(w: Walk, first: int, last: int) -> int:
+    """The row of what the expressions mem[first : last] match together; they stay there."""
+    mem = w.mem
+    start = mem[TOP]
+    for k in range(first, last):
+        push(mem, mem[k])
+    return row_of(mem, w.table, alt(mem, start, FACTOR_DEPTH))
+
+
+@jit
+def walk_dense(w: Walk, state: int, i: int, stop: int, row: Int32s) -> None:
+    """Walk the nodes [i, stop) with a row of the table. About 10 ns a node."""
+    tokens = w.tokens
+    stack = np.empty(num_levels(w.scratch) + 1, np.int64)
+    base = np.int64(tokens.depth[i]) if i < stop else 0
+    stack[0] = state
+    while i < stop and w.mem[STATUS] == OK:
+        level = tokens.depth[i] - base
+        reached = after(w.mem, w.table, stack[level], np.int64(tokens.byte[i]))
+        if reached > 0:
+            allow(tokens.token_start, tokens.token_ids, i, row)
+            stack[level + 1] = reached
+            i += 1
+        else:
+            i = np.int64(tokens.end[i])
+
+
+@jit
+def find(tokens: Tokens, data: NDArray[np.uint8], i: int, stop: int) -> int:
+    """The node among the siblings [i, stop) and below that spells data, or -1."""
+    found = -1
+    for wanted in data:
+        while i < stop and tokens.byte[i] != wanted:
+            i = np.int64(tokens.end[i])
+        if i >= stop:
+            return -1
+        found, stop = i, np.int64(tokens.end[i])
+        i += 1
+    return found
