@@ -23,6 +23,7 @@ from sestina.backend.grammar.core.memory import (
     NODES,
     NOT,
     NULLABLE,
+    NUM_BYTES,
     NUM_COMPONENTS,
     NUM_ENTRIES,
     NUM_NODES,
@@ -42,6 +43,9 @@ from sestina.backend.grammar.core.threads import Tokens, num_levels
 from sestina.backend.grammar.core.walks import Walk
 from sestina.kernels.token_mask.cpu import allow
 
+# More bytes than this to look at are better looked at with rows of the table.
+_MANY_BYTES = 64
+
 NO_COMPONENT = -1
 """Something went wrong: see mem[STATUS]."""
 
@@ -54,7 +58,7 @@ def component(w: Walk, head: int) -> int:
     if known:
         return known - 1
     wider = without_complements(mem, head)
-    if wider == ALL or wider == head:
+    if wider in (ALL, head) or _differs_widely(mem, head):
         return _table_component(w, head)
     base = mem[node(mem, wider) + COMPONENT] - 1
     if base < 0:
@@ -62,6 +66,17 @@ def component(w: Walk, head: int) -> int:
     if mem[STATUS] != OK:
         return NO_COMPONENT
     return _narrowed_component(w, head, wider, base)
+
+
+@jit
+def _differs_widely(mem: Words, e: int) -> bool:
+    """Whether B could begin with many bytes in A & ~B, as where it is a search."""
+    words = np.empty(SET_WORDS, np.int64)
+    _bytes_of_complements(mem, e, words)
+    count = 0
+    for b in range(NUM_BYTES):
+        count += (words[b >> 6] >> (b & 63)) & 1
+    return count > _MANY_BYTES
 
 
 @jit

@@ -41,7 +41,14 @@ from sestina.backend.grammar.core.memory import (
     z_of,
 )
 from sestina.backend.grammar.core.threads import Tokens
-from sestina.backend.grammar.core.walks import Walk, find, walk_dense, walk_entries, walk_range
+from sestina.backend.grammar.core.walks import (
+    Walk,
+    find,
+    row_of_union,
+    walk_dense,
+    walk_entries,
+    walk_range,
+)
 
 SHORT_LEN = 32
 """Bytes that components look ahead. Longer tokens are few (runs of spaces or dashes)."""
@@ -73,7 +80,10 @@ def fill(
     composed = start + _spread(mem, e)
     stop = mem[TOP]
     for k in range(composed, stop):
-        _add_composed(w, mem[k], row)
+        if not _add_composed(w, mem[k], row):
+            push(mem, mem[k])
+    if stop < mem[TOP] and mem[STATUS] == OK:
+        walk_dense(w, row_of_union(w, stop, mem[TOP]), 0, num_short, row)
     if start < composed:
         walk_range(w, start, composed, 0, num_nodes, row)
     if composed < stop and num_short < num_nodes:
@@ -164,19 +174,24 @@ def _spread(mem: Words, e: int) -> int:
 
 
 @jit
-def _add_composed(w: Walk, e: int, row: Int32s) -> None:
-    """The short tokens of a sequence whose head is a component."""
+def _add_composed(w: Walk, e: int, row: Int32s) -> bool:
+    """The short tokens of a sequence whose head is a component.
+
+    False if they are better found by walking the whole: where the head, such as `[a-z]*`, may end
+    anywhere, the tail would be tried everywhere.
+    """
     mem = w.mem
     head, tail = clamped(mem, head_of(mem, e), SHORT_LEN), tail_of(mem, e)
     k = component(w, head)
     if mem[STATUS] != OK:
-        return
-    found = w.rows[k]
-    for i in range(len(found)):
-        row[i] |= found[i]
+        return True
     nodes = w.entries[w.spans[k, 0] : w.spans[k, 1]]
-    if tail != EPSILON and len(nodes):
-        start = mem[TOP]
-        push(mem, tail)
-        walk_entries(w, start, start + 1, nodes, row)
-        mem[TOP] = start
+    start = mem[TOP]
+    push(mem, tail)
+    walked = tail == EPSILON or walk_entries(w, start, start + 1, nodes, row)
+    mem[TOP] = start
+    if walked:
+        found = w.rows[k]
+        for i in range(len(found)):
+            row[i] |= found[i]
+    return walked

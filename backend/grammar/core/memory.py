@@ -94,7 +94,8 @@ NODE_LEN = 13
 
 # MIN_LEN: bytes of the shortest text, exact unless BOOLEAN (then at most that).
 # LIVE: 1 + what `liveness.live` made of it, 0 until asked. DENSE: its row of the table, 0 if none.
-# COMPONENT: 1 + its number, see `components`, 0 if it has none yet. MARK, SEEN, POSITION: scratch of searches, valid in one epoch.
+# COMPONENT: 1 + its number, see `components`, 0 if it has none yet. MARK, SEEN, POSITION: scratch of
+# searches, valid in one epoch.
 
 NULLABLE = 1  # matches the empty text
 BOOLEAN = 2  # has an And or Not that could match nothing
@@ -118,21 +119,36 @@ OK, NODES_FULL, POOL_FULL, STACK_FULL, MEMO_FULL, TABLE_FULL, COMPONENTS_FULL = 
 LIMIT_EXPRESSIONS, LIMIT_STATES, LIMIT_LIVENESS, LIMIT_DEPTH = range(16, 20)
 
 
+_MAX_MEMO = 1 << 19
+
+
 def new_memory(num_nodes: int, alphabet: Words) -> Words:
-    """Memory for `num_nodes` expressions, a power of two, without any. alphabet: SET_WORDS words."""
+    """Memory for `num_nodes` expressions, a power of two, without any yet.
+
+    alphabet: SET_WORDS words.
+    """
     header = np.zeros(HEADER_LEN, np.int64)
     header[ALPHABET : ALPHABET + SET_WORDS] = alphabet
-    return _laid_out(header, num_nodes, 4 * num_nodes, 2 * num_nodes, max(4 * num_nodes, 1 << 14))
+    memo = 4 * num_nodes
+    return _laid_out(header, num_nodes, 4 * num_nodes, memo, max(4 * num_nodes, 1 << 14))
 
 
 def enlarged(mem: Words, status: int) -> Words:
-    """A copy with four times the room in the region that `status` says is full."""
+    """A copy with four times the room in the region that `status` says is full.
+
+    The memo begins afresh, being no more than a memo; when it is large enough already, that is all
+    that is done, in place.
+    """
     sizes = {
         NODES_FULL: int(mem[MAX_NODES]),
         POOL_FULL: int(mem[POOL_CAP]),
         MEMO_FULL: int(mem[MEMO_MASK]) + 1,
         STACK_FULL: int(mem[STACK_END] - mem[STACK]),
     }
+    if status == MEMO_FULL and sizes[MEMO_FULL] >= _MAX_MEMO:
+        mem[mem[MEMO] : mem[MEMO] + 3 * sizes[MEMO_FULL]] = 0
+        mem[NUM_MEMO] = 0
+        return mem
     sizes[status] *= 4
     new = _laid_out(mem[:HEADER_LEN].copy(), *sizes.values())
     for region, used in (
@@ -141,7 +157,7 @@ def enlarged(mem: Words, status: int) -> Words:
     ):
         new[new[region] : new[region] + used] = mem[mem[region] : mem[region] + used]
     _rehash(new)
-    _refill_memo(mem, new)
+    new[NUM_MEMO] = 0
     return new
 
 
@@ -170,14 +186,6 @@ def _rehash(mem: Words) -> None:
         while mem[mem[SLOTS] + at]:
             at = (at + 1) & mask
         mem[mem[SLOTS] + at] = e
-
-
-@jit
-def _refill_memo(old: Words, new: Words) -> None:
-    for k in range(old[MEMO_MASK] + 1):
-        at = old[MEMO] + 3 * k
-        if old[at]:
-            remember(new, old[at], old[at + 1], old[at + 2])
 
 
 # ---- columns

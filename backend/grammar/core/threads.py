@@ -55,9 +55,13 @@ class Tokens(NamedTuple):
 
 # ---- the scratch of a walk, one array of words
 
-_NUM_THREADS, _NUM_FRAMES, _STACK_LEN, _CLOSURE, _ENDED, _FULL, _NUM_LEVELS = range(7)
+_NUM_THREADS, _NUM_FRAMES, _STACK_LEN, _CLOSURE, _ENDED, _FULL, _FUEL, _NUM_LEVELS = range(8)
 # In use: threads, frames, entries of the stack; the number of this closure, whether a thread came
-# to its end, whether room ran out; how many levels there is room for.
+# to its end, whether room or fuel ran out, the fuel left; how many levels there is room for.
+
+# What takes more steps of threads than this is walked as an automaton instead: it has few states, as
+# a rule, and the next mask of its kind needs them again.
+_MAX_STEPS = 4000
 
 _MAX_THREADS = 16384
 _MAX_FRAMES = 16384
@@ -226,6 +230,9 @@ def _step(mem: Words, table: Int32s, w: Words, level: int, b: int) -> bool:
     here = _LEVELS + level * _LEVEL_LEN
     start, stop = w[here - _LEVEL_LEN] if level else 0, w[here]
     at = level + 1
+    w[_FUEL] -= stop - start
+    if w[_FUEL] < 0:
+        w[_FULL] = 1
     w[_NUM_THREADS] = stop
     w[_NUM_FRAMES] = w[here + 1]
     w[_CLOSURE] += 1
@@ -259,6 +266,7 @@ def start_walk(mem: Words, table: Int32s, w: Words, first: int, stop: int) -> bo
     walked. False if room ran out."""
     w[:_NUM_LEVELS] = 0
     w[_NUM_FRAMES] = 1
+    w[_FUEL] = _MAX_STEPS
     for k in range(first, stop):
         _push(w, mem[k], 0, 0)
     _close(mem, table, w, 0)

@@ -20,6 +20,8 @@ from sestina.backend.grammar.core.threads import (
 )
 from sestina.kernels.token_mask.cpu import allow
 
+_MANY_ENTRIES = 2000
+
 
 class Walk(NamedTuple):
     """What masks are made with: the machine, a vocabulary, and the components worked out so far."""
@@ -44,14 +46,22 @@ def walk_range(w: Walk, first: int, last: int, i: int, stop: int, row: Int32s) -
     ):
         return
     if w.mem[STATUS] == OK:
-        walk_dense(w, _row_of_union(w, first, last), i, stop, row)
+        walk_dense(w, row_of_union(w, first, last), i, stop, row)
 
 
 @jit
-def walk_entries(w: Walk, first: int, last: int, nodes: Int32s, row: Int32s) -> None:
-    """The same with what is below some nodes, each entered before its own byte."""
+def walk_entries(w: Walk, first: int, last: int, nodes: Int32s, row: Int32s) -> bool:
+    """The same with what is below some nodes, each entered before its own byte.
+
+    False, and nothing is done, if that would be most of the trie.
+    """
     end, byte = w.tokens.end, w.tokens.byte
     found = 0 if start_walk(w.mem, w.table, w.scratch, first, last) else -1
+    entered = 0
+    for n in nodes:
+        entered += may_read(w.scratch, 0, np.int64(byte[n]))
+    if entered > _MANY_ENTRIES:
+        return False
     for n in nodes:
         if found < 0:
             break
@@ -59,13 +69,14 @@ def walk_entries(w: Walk, first: int, last: int, nodes: Int32s, row: Int32s) -> 
         if may_read(w.scratch, 0, np.int64(byte[i])):
             found = walk_nodes(w.mem, w.table, w.scratch, w.tokens, i, stop, row, row[:0], 0)
     if found < 0 and w.mem[STATUS] == OK:
-        state = _row_of_union(w, first, last)
+        state = row_of_union(w, first, last)
         for n in nodes:
             walk_dense(w, state, np.int64(n), np.int64(end[n]), row)
+    return True
 
 
 @jit
-def _row_of_union(w: Walk, first: int, last: int) -> int:
+def row_of_union(w: Walk, first: int, last: int) -> int:
     """The row of what the expressions mem[first : last] match together; they stay there."""
     mem = w.mem
     start = mem[TOP]
