@@ -15,7 +15,7 @@ from support.ir_matcher import accepts
 
 from sestina.lang import errors
 from sestina.lang import grammar_ir as ir
-from sestina.lang.regex_classes import meaning
+from sestina.lang.regex.classes import meaning
 from sestina.lang.regex_syntax import MAX_NESTING, MAX_PATTERN_LEN, Dialect, lower
 
 if sys.version_info >= (3, 11):
