@@ -69,7 +69,33 @@ def lower(
     return expr
 
 
+# By construct: the dialects that have it, then notes; or why it is refused. The keys are also the
+# `keyword` of an UnsupportedConstraint.
 SUPPORTED: Mapping[str, str] = MappingProxyType(
     {
+        "literals": "both",
+        ". [a-z] [^a-z]": "both; with \\- and [\\w-.] as annex B has them in ECMA",
+        "\\d \\w \\s \\D \\W \\S": "both; what all engines agree on, or as (?a) and (?u) say",
+        "\\n \\r \\t \\f \\v \\0 \\xhh \\uhhhh": "both",
+        "\\u{h..} \\cX, surrogate pairs": "ECMA",
+        "\\Uhhhhhhhh \\a \\N{NAME} \\ooo": "Python",
+        "\\p{..} \\P{..}": "both; general categories, Any, ASCII, Assigned, by unicodedata's tables",
+        "property": "refused: scripts and other properties, which the standard library does not have",
+        "| (...) (?:...) (?<name>...)": "both; (?P<name>...) in Python",
+        "* + ? {m} {m,} {m,n}, lazy": "both; lazy ones match the same language",
+        "quantifier": "refused: {,n} in ECMA, which engines read differently; Python has it",
+        "^ $ \\b \\B": "both",
+        "\\A \\Z \\z": "Python",
+        "(?=..) (?!..) (?<=..) (?<!..)": "both; behind in Python only with a fixed width, as in re",
+        "look-around": "refused: one that needs too many states inside a repetition or behind, or "
+        "one direction inside the other there",
+        "(?aimsux) (?ims-ims:...)": "Python",
+        "(?ims-ims:...)": "ECMA",
+        "(?#...)": "Python",
+        "possessive quantifier": "refused but where a look-ahead says the same: Python",
+        "atomic group": "refused but where a look-ahead says the same: Python",
+        "back-reference": "refused: not a regular language",
+        "conditional group": "refused: depends on a group's match, as back-references do",
+        "octal escape": "refused in ECMA, where it is an error with the u flag",
     }
 )

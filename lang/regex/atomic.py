@@ -12,7 +12,10 @@ for `r` of one fixed width, and `(?>.)` read from the inside out:
 
 from __future__ import annotations
 
-from sestina.lang.regex.nodes import EMPTY, Loop, Look, Node, Or, Seq, fixed_width, loop_of, or_of, seq_of
+from sestina.lang.regex.nodes import Loop, Look, Node, Or, Seq, fixed_width, loop_of, or_of, seq_of
+
+# The i-th alternative stands behind a look at all before it: their number counts squared.
+MAX_ALTERNATIVES = 32
 
 
 def atomic(node: Node) -> Node | None:
@@ -20,7 +23,7 @@ def atomic(node: Node) -> Node | None:
     if fixed_width(node) is not None:
         return node
     match node:
-        case Or(items):
+        case Or(items) if len(items) <= MAX_ALTERNATIVES:
             return _first_of(items)
         case Seq(items) if fixed_width(seq_of(items[:-1])) is not None:
             last = atomic(items[-1])

@@ -19,11 +19,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from itertools import dropwhile
 from typing import NoReturn
 
 from sestina.lang.errors import ConstraintLimitExceeded, UnsupportedConstraint
-from sestina.lang.expr import either, is_nothing, seq, times
-from sestina.lang.grammar_ir import ANY_CHAR, EPSILON, NOTHING, Expr, Ranges, star
+from sestina.lang.expr import either, is_nothing, maybe, seq, times
+from sestina.lang.grammar_ir import ANY_CHAR, EPSILON, NOTHING, Alt, And, Concat, Expr, Literal, Ranges, star
 from sestina.lang.regex import loops
 from sestina.lang.regex.classes import Spell, intersect
 from sestina.lang.regex.graph import Paths, labels
@@ -36,11 +37,22 @@ from sestina.lang.regex.monitor import (
     looks,
     monitor,
 )
-from sestina.lang.regex.nodes import Char, Look, Loop, Node, Or, Seq
+from sestina.lang.regex.nodes import (
+    ENDS,
+    TEXT_START,
+    Char,
+    Look,
+    Loop,
+    Node,
+    Or,
+    Seq,
+    seq_of,
+)
 from sestina.lang.regex.sets import Sets
 
-MAX_PRODUCTS = 50_000
+MAX_PRODUCTS = 20_000
 MAX_UNROLLED = 3
+MAX_TRIED = 32
 MAX_UNROLLED_AT_NEED = 64
 
 After = tuple[Expr, ...]
@@ -51,6 +63,7 @@ def whole_text(node: Node, spell: Spell, *, is_maybe: bool) -> Expr:
     """The texts that match from beginning to end (`re.fullmatch`); maybe NOTHING."""
     if not node.has_look:
         return plain(node, spell, is_maybe)
+    node, _ = _from_start(node)
     lowering = Lowering(node, spell, is_maybe)
     return lowering.lower(node, lowering.every(EPSILON), is_maybe)[0]
 
@@ -60,9 +73,17 @@ def anywhere(node: Node, spell: Spell, *, is_maybe: bool) -> Expr:
     gap = any_text(spell)
     if not node.has_look:
         return seq(gap, plain(node, spell, is_maybe), gap)
+    node, is_at_start = _from_start(node)
     lowering = Lowering(node, spell, is_maybe)
     found = lowering.lower(node, lowering.every(gap), is_maybe)
-    return lowering.before(gap, found)[0]
+    return (found if is_at_start else lowering.before(gap, found))[0]
+
+
+def _from_start(node: Node) -> tuple[Node, bool]:
+    """Without the `^` at its beginning, and whether there was one."""
+    items = node.items if isinstance(node, Seq) else (node,)
+    rest = tuple(dropwhile(lambda item: item is TEXT_START, items))
+    return (node, False) if len(rest) == len(items) else (seq_of(rest), True)
 
 
 @functools.lru_cache(maxsize=8)
@@ -94,7 +115,11 @@ class Lowering:
         self.sets = Sets(self.universe)
         self._products_left = MAX_PRODUCTS
         self.behind = self.watch(looks(node, is_maybe, is_ahead=False))
-        self.paths = self.paths_of(self.behind, TRIVIAL)
+
+    @functools.cached_property
+    def paths(self) -> Paths:
+        """Between the states of `behind`."""
+        return self.paths_of(self.behind, TRIVIAL)
 
     def spend(self, products: int) -> None:
         """Pay for work; raises ConstraintLimitExceeded when there is too much of it."""
@@ -129,9 +154,7 @@ class Lowering:
             case Char(chars) if not _is_one(after):
                 return self._char(chars.maybe if is_maybe else chars.sure, after)
             case Seq(items) if node.has_look or not _is_one(after):
-                for item in reversed(items):
-                    after = self.lower(item, after, is_maybe)
-                return after
+                return self._sequence(items, after, is_maybe)
             case _ if not node.has_look:
                 return self.before(plain(node, self.spell, is_maybe), after)
             case Or(items):
@@ -142,12 +165,36 @@ class Lowering:
                 return self._loop(node, after, is_maybe)
         raise TypeError(f"no node with looks: {node!r:.80}")
 
+    def _sequence(self, items: Sequence[Node], after: After, is_maybe: bool) -> After:
+        """From the last to the first; plain items in a row are joined in one go if they can be.
+
+        They can as soon as all that may follow is the same; if it does not become the same soon,
+        all of them are cut by the paths that their texts take.
+        """
+        end, tried = len(items), 0
+        while end:
+            item = items[end - 1]
+            if not item.has_look and (_is_one(after) or tried == MAX_TRIED):
+                begin = end
+                while begin and not items[begin - 1].has_look:
+                    begin -= 1
+                run = [plain(each, self.spell, is_maybe) for each in items[begin:end]]
+                after = self.before(seq(*run), after)
+                end = begin
+            else:
+                after = self.lower(item, after, is_maybe)
+                tried = 0 if item.has_look else tried + 1
+                end -= 1
+        return after
+
     def before(self, expr: Expr, after: After) -> After:
         """L(expr, after) for a plain language."""
-        may_be_empty = self.sets.nullable(expr)
+        last = after[0]
+        self.spend(_weight(last))
         if _is_one(after):
-            is_any = may_be_empty and after[0] is self.universe
-            return self.every(self.universe if is_any else seq(expr, after[0]))
+            is_any = last is self.universe and self.sets.nullable(expr)
+            return self.every(self.universe if is_any else seq(expr, last))
+        may_be_empty = self.sets.nullable(expr)
         groups = _groups(after)
         known: dict[tuple[int, ...], Expr] = {}
         found: list[Expr] = []
@@ -199,11 +246,17 @@ class Lowering:
             return tuple(
                 k if scan in here else NOTHING for k, here in zip(after, held, strict=True)
             )
-        body = self.lower(node.body, self.every(self.universe), is_maybe is not node.is_negative)
-        combine = self.sets.without if node.is_negative else self.sets.both
+        if node in ENDS:
+            newline = ENDS[node].maybe if is_maybe else ENDS[node].sure
+            body, combine = self.every(maybe(self.spell(newline))), self.sets.both
+        else:
+            is_body_maybe = is_maybe is not node.is_negative
+            body = self.lower(node.body, self.every(self.universe), is_body_maybe)
+            combine = self.sets.without if node.is_negative else self.sets.both
         known: dict[tuple[int, int], Expr] = {}
         for k, x in zip(after, body, strict=True):
             if (id(k), id(x)) not in known:
+                self.spend(_weight(k) + _weight(x))
                 known[id(k), id(x)] = combine(k, x)
         return tuple(known[id(k), id(x)] for k, x in zip(after, body, strict=True))
 
@@ -238,6 +291,14 @@ def refuse(what: str, position: int) -> NoReturn:
 def _is_one(after: After) -> bool:
     first = after[0]
     return all(k is first for k in after)
+
+
+def _weight(expr: Expr) -> int:
+    """What it costs to put something before an expression, beside the one product."""
+    if isinstance(expr, (Concat, And, Alt)) and expr.items:
+        first = expr.items[0]
+        return len(expr.items) // 16 + (_weight(first) if isinstance(first, Literal) else 0)
+    return len(expr.data) // 1024 if isinstance(expr, Literal) else 0
 
 
 def _groups(after: After) -> list[tuple[Expr, frozenset[int]]]:

@@ -30,7 +30,7 @@ class OtherDirection(Exception):
 
 
 class Scan(NamedTuple):
-    """A look to be watched: the body's characters are those of one reading."""
+    """A look to be watched, and in which reading it holds; the body of a negative one has the other."""
 
     look: Look
     is_maybe: bool
@@ -112,10 +112,11 @@ class _Threads:
         if self.is_ahead not in (None, scan.look.is_ahead):
             raise OtherDirection(scan.look)
         self.is_ahead = scan.look.is_ahead
-        key = (id(scan.look.body), scan.is_maybe)
+        reading = scan.is_maybe is not scan.look.is_negative
+        key = (id(scan.look.body), reading)
         if key not in self.known:
             start = self._state()
-            end = self._add(scan.look.body, start, scan.is_maybe)
+            end = self._add(scan.look.body, start, reading)
             self.ends.append((start, end))
             self.known[key] = len(self.ends) - 1
         return self.known[key]
@@ -146,7 +147,7 @@ class _Threads:
             case Loop(item, lo, hi):
                 return self._loop(item, lo, hi, start, is_maybe)
             case Look(_, _, is_negative):
-                index = self.watch(Scan(node, is_maybe is not is_negative))
+                index = self.watch(Scan(node, is_maybe))
                 end = self._state()
                 self.jumps[start].append((end, (index, not is_negative)))
                 return end

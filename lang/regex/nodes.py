@@ -14,8 +14,9 @@ Five nodes are enough: anchors and word boundaries are looks at one character.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar
 
 from sestina.lang.grammar_ir import ANY_CHAR, complement
@@ -162,6 +163,15 @@ def _before_end(newline: CharSet) -> Look:
 # an engine written in Python reads, only the place at the very end is sure.
 LAST_LINE_END = _before_end(NEWLINE)
 ECMA_TEXT_END = _before_end(CharSet((), NEWLINE.sure))
+
+# Which newline may stand between the place and the end of the text.
+ENDS: Mapping[Look, CharSet] = MappingProxyType(
+    {
+        TEXT_END: CharSet((), ()),
+        LAST_LINE_END: NEWLINE,
+        ECMA_TEXT_END: CharSet((), NEWLINE.sure),
+    }
+)
 
 DOT = _NOT_NEWLINE
 ECMA_DOT = Char(CharSet(complement(LINE_ENDS.sure), complement(NEWLINE.sure)))

@@ -76,6 +76,12 @@ class _Parser:
         self.group.items.append(node)
         self.group.no_repeat = no_repeat
 
+    def _add_edge(self, node: Node) -> None:
+        """An anchor or word boundary; twice in a row is the same as once."""
+        if not (self.group.items and self.group.items[-1] is node):
+            self.group.items.append(node)
+        self.group.no_repeat = NOTHING_TO_REPEAT
+
     def _finished(self) -> Node:
         last = seq_of(self.group.items)
         return or_of([*self.group.alternatives, last]) if self.group.alternatives else last
@@ -100,17 +106,17 @@ class _Parser:
 
     def _read_start(self, start: int) -> None:
         if not self.cursor.flags.multi_line:
-            self._add(nodes.TEXT_START, NOTHING_TO_REPEAT)
+            self._add_edge(nodes.TEXT_START)
         else:
             ecma = self.cursor.ecma
-            self._add(nodes.ECMA_LINE_START if ecma else nodes.LINE_START, NOTHING_TO_REPEAT)
+            self._add_edge(nodes.ECMA_LINE_START if ecma else nodes.LINE_START)
 
     def _read_end(self, start: int) -> None:
         ecma = self.cursor.ecma
         if not self.cursor.flags.multi_line:
-            self._add(nodes.ECMA_TEXT_END if ecma else nodes.LAST_LINE_END, NOTHING_TO_REPEAT)
+            self._add_edge(nodes.ECMA_TEXT_END if ecma else nodes.LAST_LINE_END)
         else:
-            self._add(nodes.ECMA_LINE_END if ecma else nodes.LINE_END, NOTHING_TO_REPEAT)
+            self._add_edge(nodes.ECMA_LINE_END if ecma else nodes.LINE_END)
 
     def _read_escape(self, start: int) -> None:
         cursor = self.cursor
@@ -122,10 +128,10 @@ class _Parser:
                 is_ascii=cursor.flags.is_ascii,
                 needs_text=not cursor.ecma and sys.version_info < (3, 14),
             )
-            self._add(boundary, NOTHING_TO_REPEAT)
+            self._add_edge(boundary)
         elif not cursor.ecma and letter in _PYTHON_EDGES:
             cursor.at += 1
-            self._add(_PYTHON_EDGES[letter], NOTHING_TO_REPEAT)
+            self._add_edge(_PYTHON_EDGES[letter])
         elif letter == "k" or (letter in "123456789" and letter and not self._is_octal()):
             cursor.refuse("back-reference", "back-references", start)
         else:

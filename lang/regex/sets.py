@@ -21,6 +21,9 @@ from sestina.lang.grammar_ir import (
     Repeat,
 )
 
+# Bytes of a text that is looked up; it takes the square of its length.
+MAX_LISTED = 8
+
 
 class Sets:
     """`universe` is the language that holds all others, known by its identity."""
@@ -75,11 +78,11 @@ class Sets:
 
 
 def _listed(expr: Expr) -> tuple[Literal, ...] | None:
-    """The texts of a language of one, or of one and the empty text; None for any other."""
+    """The texts of a language of one short text, maybe with the empty one; None for any other."""
     if isinstance(expr, Literal):
-        return (expr,)
+        return (expr,) if len(expr.data) <= MAX_LISTED else None
     if isinstance(expr, Repeat) and (expr.lo, expr.hi) == (0, 1) and isinstance(expr.item, Literal):
-        return (EPSILON, expr.item)
+        return (EPSILON, expr.item) if len(expr.item.data) <= MAX_LISTED else None
     return None
 
 
