@@ -12,7 +12,7 @@ for `r` of one fixed width, and `(?>.)` read from the inside out:
 
 from __future__ import annotations
 
-from sestina.lang.regex.nodes import Loop, Look, Node, Or, Seq, fixed_width, loop_of, or_of, seq_of
+from sestina.lang.regex.nodes import Look, Loop, Node, Or, Seq, fixed_width, loop_of, or_of, seq_of
 
 # The i-th alternative stands behind a look at all before it: their number counts squared.
 MAX_ALTERNATIVES = 32

@@ -18,7 +18,6 @@ from typing import NamedTuple
 
 from sestina.lang.grammar_ir import Expr, Ranges, complement, normalise
 
-
 Spell = Callable[[Ranges], Expr]
 """How one character of a set is written in the text: `expr.char`, or a JSON spelling."""
 
@@ -150,13 +149,12 @@ NONCHARACTERS: Ranges = (
     *((plane << 16 | 0xFFFE, plane << 16 | 0xFFFF) for plane in range(17)),
 )
 
+
 @functools.lru_cache(maxsize=1)
 def _category_runs() -> tuple[tuple[int, int, str], ...]:
     """All code points by general category, in runs of one; computed once, in about 0.1 s."""
     runs = []
     for name, group in groupby(range(sys.maxunicode + 1), lambda c: unicodedata.category(chr(c))):
-        first = last = next(group)
-        for last in group:
-            pass
-        runs.append((first, last, name))
+        codes = tuple(group)
+        runs.append((codes[0], codes[-1], name))
     return tuple(runs)

@@ -31,7 +31,7 @@ _SET = re.compile(r"\[\^?\]?(?:[^\]\\]|\\.)*\]", re.DOTALL)
 
 
 def read_set(cursor: Cursor, start: int) -> Char:
-    """The set whose `[` is at `start`, up to and with its `]`. Sets are remembered by their text."""
+    """The set whose `[` is at `start`, up to and with its `]`; remembered by its text."""
     found = _SET.match(cursor.pattern, start)
     if found is not None:
         try:

@@ -24,7 +24,18 @@ from typing import NoReturn
 
 from sestina.lang.errors import ConstraintLimitExceeded, UnsupportedConstraint
 from sestina.lang.expr import either, is_nothing, maybe, seq, times
-from sestina.lang.grammar_ir import ANY_CHAR, EPSILON, NOTHING, Alt, And, Concat, Expr, Literal, Ranges, star
+from sestina.lang.grammar_ir import (
+    ANY_CHAR,
+    EPSILON,
+    NOTHING,
+    Alt,
+    And,
+    Concat,
+    Expr,
+    Literal,
+    Ranges,
+    star,
+)
 from sestina.lang.regex import loops
 from sestina.lang.regex.classes import Spell, intersect
 from sestina.lang.regex.graph import Paths, labels

@@ -1,8 +1,8 @@
 """Square matrices of languages: how a text leads from one state of an automaton to another.
 
-Entry (i, j) is the language of the texts that lead from i to j; what is not there is empty. Sums are
-unions, products are concatenations, and the closure is Kleene's (1956) elimination of one state
-after the other.
+Entry (i, j) is the language of the texts that lead from i to j; what is not there is empty. Sums
+are unions, products are concatenations, and the closure is Kleene's (1956): the elimination of one
+state after the other.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
 from sestina.lang.grammar_ir import MAX_CODE_POINT, Ranges, normalise
@@ -19,10 +20,11 @@ from sestina.lang.regex.nodes import Char, Look, Loop, Node, Or, Seq
 
 MAX_STATES = 64
 MAX_STEPS = 20_000
+MAX_CELLS = 1_000_000
 
 
 class TooManyStates(Exception):
-    """More states than MAX_STATES, or more work than MAX_STEPS."""
+    """More states than MAX_STATES, more work than MAX_STEPS, or larger tables than MAX_CELLS."""
 
 
 class OtherDirection(Exception):
@@ -30,7 +32,7 @@ class OtherDirection(Exception):
 
 
 class Scan(NamedTuple):
-    """A look to be watched, and in which reading it holds; the body of a negative one has the other."""
+    """A look to be watched, in one reading; the body of a negative one has the other."""
 
     look: Look
     is_maybe: bool
@@ -175,10 +177,10 @@ class _Threads:
 _Places = tuple[frozenset[int], ...]
 
 
-def _explore(
-    threads: _Threads, classes: Sequence[Ranges]
-) -> tuple[list[list[int]], list[_Places]]:
+def _explore(threads: _Threads, classes: Sequence[Ranges]) -> tuple[list[list[int]], list[_Places]]:
     """All states that can be reached, by breadth."""
+    if len(classes) * len(threads.arcs) > MAX_CELLS:
+        raise TooManyStates
     moves = [_moves(threads, chars) for chars in classes]
     places = [_closed(threads, [set() for _ in threads.ends])]
     index = {places[0]: 0}
@@ -228,10 +230,12 @@ def _classes(sets: Sequence[Ranges]) -> list[Ranges]:
             cuts |= {lo, hi + 1}
     distinct = tuple(dict.fromkeys(sets))
     edges = sorted(cuts)
+    if len(edges) * len(distinct) > MAX_CELLS:
+        raise TooManyStates
     found: dict[tuple[bool, ...], list[tuple[int, int]]] = {}
     active = [iter(ranges) for ranges in distinct]
     current = [next(ranges, None) for ranges in active]
-    for lo, end in zip(edges, edges[1:], strict=False):
+    for lo, end in pairwise(edges):
         for i, each in enumerate(current):
             if each is not None and each[1] < lo:
                 current[i] = next(active[i], None)

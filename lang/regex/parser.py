@@ -230,7 +230,12 @@ class _Parser:
         for offset, letter in enumerate(found[0][1:-1], cursor.at + 1):
             if letter == "L" or letter not in ("ims-" if cursor.ecma else "aimsux-"):
                 cursor.fail(f"the flag {letter!r} is not for text or not known", offset)
-        if set(on) & set(off) or set(off) & set("au") or (found[2] == "-") or len({*on} & {*"au"}) > 1:
+        if (
+            set(on) & set(off)
+            or set(off) & set("au")
+            or (found[2] == "-")
+            or len({*on} & {*"au"}) > 1
+        ):
             cursor.fail("bad inline flags", start)
         is_global = end == ")"
         if is_global and (off or cursor.ecma):

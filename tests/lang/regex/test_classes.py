@@ -1,4 +1,4 @@
-"""Class letters, case and properties: against Python's `re` and `unicodedata`, over all of Unicode."""
+"""Class letters, case and properties, over all of Unicode: against `re` and `unicodedata`."""
 
 from __future__ import annotations
 
