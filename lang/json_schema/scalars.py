@@ -5,8 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, NoReturn
 
-from sestina.lang import regex_syntax
-from sestina.lang.errors import ConstraintError, UnsatisfiableConstraint, UnsupportedConstraint
+from sestina.lang.errors import ConstraintError, UnsupportedConstraint
 from sestina.lang.expr import either, is_nothing, seq, times
 from sestina.lang.grammar_ir import NOTHING, And, Expr, Literal, Not
 from sestina.lang.json_schema import layout as layouts
@@ -21,7 +20,7 @@ from sestina.lang.json_schema.divisible import (
     no_fraction,
     residue_rules,
 )
-from sestina.lang.json_schema.formats import FORMATS
+from sestina.lang.json_schema.formats import FORMATS, insides
 from sestina.lang.json_schema.key_classes import inside
 from sestina.lang.json_schema.keywords import Schema, bounds_of, size, step_of, tupled
 from sestina.lang.json_schema.layout import Layout
@@ -136,11 +135,8 @@ def lower_string(compiler: Compiler, schema: Schema, pointer: str, layout: Layou
     low, high = size(schema, "minLength", "maxLength")
     if high is not None and high < low:
         return NOTHING
-    parts = [
-        _format(pattern, pointer)
-        for name in tupled(schema.get("format", ""))
-        for pattern in FORMATS.get(name, ())
-    ]
+    names = [name for name in tupled(schema.get("format", "")) if name in FORMATS]
+    parts = [expr for name in names for expr in insides(name)]
     if "pattern" in schema:
         parts += [_pattern(p, pointer) for p in tupled(schema["pattern"])]
     excluded = [e for leaf in schema.get("not", ()) for e in _excluded(leaf, pointer)]
@@ -169,14 +165,6 @@ def _pattern(pattern: str, pointer: str, *, widest: bool = False) -> Expr:
         return inside(pattern, widest=widest)
     except ConstraintError as error:
         raise located(error, pointer, "pattern") from None
-
-
-def _format(pattern: str, pointer: str) -> Expr:
-    """The insides of the strings that match a format from beginning to end."""
-    try:
-        return regex_syntax.lower(pattern, dialect=regex_syntax.Dialect.ECMA, spell=strings.spelled)
-    except UnsatisfiableConstraint:
-        return NOTHING
 
 
 def located(error: ConstraintError, pointer: str, keyword: str | None) -> ConstraintError:

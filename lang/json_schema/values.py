@@ -12,11 +12,10 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from sestina.lang import json_text, regex_syntax
+from sestina.lang import json_text
 from sestina.lang.errors import UnsupportedConstraint
-from sestina.lang.expr_match import matches
 from sestina.lang.json_schema.divisible import is_integral
-from sestina.lang.json_schema.formats import FORMATS, REFUSED_FORMATS, WIDEST_FORMATS
+from sestina.lang.json_schema.formats import FORMATS, REFUSED_FORMATS, WIDEST_FORMATS, is_of
 from sestina.lang.json_schema.key_classes import is_match
 from sestina.lang.json_schema.keywords import (
     Schema,
@@ -168,11 +167,7 @@ class Validator:
                 for name in names
                 if name in FORMATS
             )
-        return all(
-            matches(regex_syntax.lower(p, dialect=regex_syntax.Dialect.ECMA), value.encode())
-            for name in names
-            for p in FORMATS.get(name, ())
-        )
+        return all(is_of(name, value) for name in names if name in FORMATS)
 
     def num_items(self, value: list[Any], schema: Schema) -> bool:
         return in_range(len(value), size(schema, "minItems", "maxItems"))
