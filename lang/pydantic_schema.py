@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 
 from sestina.lang.errors import UnsupportedConstraint
 from sestina.lang.json_schema.refs import child
+from sestina.lang.readable import READABLE
 
 _REFUSED = "$refused"  # a mark in a generated schema: its value says what cannot be said there
 
@@ -93,6 +94,8 @@ def _closed(schema: Any, prefix: str, pointer: str) -> Any:
         copy |= {"format": "uuid", "pattern": f"^.{{14}}{version[1]}.{{4}}[89AaBb]"}
     elif kind in _UNCHECKED_FORMATS:
         _refuse(f"the format {kind!r}", pointer, "format")
+    elif kind in READABLE and copy.get("type") == "string":
+        copy.setdefault("pattern", READABLE[kind])
     if _REFUSED in copy:
         _refuse(copy[_REFUSED], pointer, None)
     return copy

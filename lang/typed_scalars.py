@@ -9,6 +9,8 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn
 
+from sestina.lang.readable import readable
+
 Json = Any
 Loader = Callable[[Json, str], Any]
 
@@ -85,15 +87,13 @@ SCALARS: Mapping[type, Codec] = MappingProxyType(
         type(None): Codec({"type": "null"}, _scalar(type(None), "null", lambda _: None)),
         object: Codec({}, _plain),
         datetime.date: Codec(
-            {"type": "string", "format": "date"},
+            readable("date"),
             _from_text("a date", datetime.date.fromisoformat),
         ),
         datetime.datetime: Codec(
-            {"type": "string", "format": "date-time"}, _from_text("a date and time", _read_datetime)
+            readable("date-time"), _from_text("a date and time", _read_datetime)
         ),
-        datetime.time: Codec(
-            {"type": "string", "format": "time"}, _from_text("a time", _read_time)
-        ),
-        uuid.UUID: Codec({"type": "string", "format": "uuid"}, _from_text("a UUID", uuid.UUID)),
+        datetime.time: Codec(readable("time"), _from_text("a time", _read_time)),
+        uuid.UUID: Codec(readable("uuid"), _from_text("a UUID", uuid.UUID)),
     }
 )
