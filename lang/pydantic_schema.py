@@ -94,7 +94,7 @@ def _closed(schema: Any, prefix: str, pointer: str) -> Any:
         copy |= {"format": "uuid", "pattern": f"^.{{14}}{version[1]}.{{4}}[89AaBb]"}
     elif kind in _UNCHECKED_FORMATS:
         _refuse(f"the format {kind!r}", pointer, "format")
-    elif kind in READABLE and copy.get("type") == "string":
+    elif kind is not None and kind in READABLE and copy.get("type") == "string":
         copy.setdefault("pattern", READABLE[kind])
     if _REFUSED in copy:
         _refuse(copy[_REFUSED], pointer, None)

@@ -99,8 +99,10 @@ class Validator:
 
     def type(self, value: Any, schema: Schema) -> bool:
         types, name = types_of(schema), type_name(value)
-        return name in types or (
-            name == "number" and "integer" in types and is_integral(Decimal(value))
+        if name != "number" or "number" in types:
+            return name in types
+        return "integer" in types and (
+            isinstance(value, int) if is_draft_4(self.compiler) else is_integral(Decimal(value))
         )
 
     def enum(self, value: Any, schema: Schema) -> bool:
@@ -225,6 +227,13 @@ class Validator:
                 elif not self.is_valid(value, what):
                     return False
         return True
+
+
+def is_draft_4(compiler: Compiler) -> bool:
+    """Whether 1.0 is no integer: it is one since draft-06."""
+    document = compiler.document
+    declared = document.get("$schema") if isinstance(document, dict) else None
+    return isinstance(declared, str) and any(d in declared for d in ("/draft-03/", "/draft-04/"))
 
 
 def in_range(length: int, limits: tuple[int, int | None]) -> bool:

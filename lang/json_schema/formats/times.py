@@ -67,12 +67,12 @@ def _leap_times(is_east: bool) -> Expr:
     later_minute = pattern("(?:0[1-9]|[1-5][0-9])")
     sign, minutes, hours = Literal(b"+" if is_east else b"-"), [], []
     for local in range(60):
-        offset = (local + 1) % 60 if is_east else 59 - local
         at = Literal(b":%02d" % local)
-        minutes.append(seq(hour, at, sixty, sign, hour, Literal(b":%02d" % offset)))
+        offset = Literal(b":%02d" % ((local + 1) % 60 if is_east else 59 - local))
+        minutes.append(seq(hour, at, sixty, sign, hour, offset))
     for local in range(24):
-        offset = Literal(b"%02d:" % (local if is_east else 23 - local))
-        ends = [seq(offset, later_minute if is_east else minute)]
+        at = Literal(b"%02d:" % (local if is_east else 23 - local))
+        ends = [seq(at, later_minute if is_east else minute)]
         if is_east and local != 23:
             ends.append(Literal(b"%02d:00" % (local + 1)))
         hours.append(seq(Literal(b"%02d:" % local), minute, sixty, sign, either(ends)))
