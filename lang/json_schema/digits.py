@@ -25,7 +25,7 @@ MAX_LEADING_ZEROS = 300
 
 def split(value: Decimal) -> tuple[str, str]:
     """The digits of |value| before and after the point, without useless zeros."""
-    whole, _, fraction = format(abs(value), "f").partition(".")
+    whole, _, fraction = format(value.copy_abs(), "f").partition(".")
     return whole.lstrip("0") or "0", fraction.rstrip("0")
 
 

@@ -28,8 +28,8 @@ from sestina.lang.json_schema.digits import (
 # The largest double, 1.7976931348623157e308.
 MAX_EXPONENT, MAX_MANTISSA = 308, Decimal("1.7976931348623157")
 MAX_DOUBLE = MAX_MANTISSA.scaleb(MAX_EXPONENT)
-# The least exponent with three digits, and the least that leaves a normal double.
-LEAST_EXPONENT, LEAST_NORMAL = -999, -307
+SMALLEST_DOUBLE = Decimal("5e-324")
+LEAST_EXPONENT = -999
 
 # Exponents that json.dumps writes are at least this, or negative and at most that.
 LARGE, SMALL = 16, -5
@@ -41,10 +41,11 @@ _MANTISSA = seq(NONZERO, FRACTION)
 def scientific(low: Decimal, high: Decimal | None, *, is_open: bool = False) -> Expr:
     """Numbers from low >= 0 to high (None: the largest double) with an exponent; 0 has none."""
     high = MAX_DOUBLE if high is None else high
+    low = SMALLEST_DOUBLE if is_open else low
     if not high or low > high:
         return NOTHING
     last = high.adjusted()
-    least, most = LEAST_NORMAL if is_open else LEAST_EXPONENT, last - 1
+    least, most = LEAST_EXPONENT, last - 1
     first = None
     ends: list[Expr] = []
     if low:

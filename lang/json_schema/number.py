@@ -112,8 +112,10 @@ def number(bounds: Bounds) -> Expr:
         nearest = max(low or Decimal(0), Decimal(0))
         positive = _numbers(nearest, high, is_open=low_open and low == 0)
     if low is None or low < 0 or (low == 0 and not low_open):  # -0 is 0
-        nearest = Decimal(0) if high is None else max(-high, Decimal(0))
-        negative = _numbers(nearest, None if low is None else -low, is_open=high_open and high == 0)
+        nearest = Decimal(0) if high is None else max(high.copy_negate(), Decimal(0))
+        negative = _numbers(
+            nearest, None if low is None else low.copy_negate(), is_open=high_open and high == 0
+        )
     return either([positive, seq(MINUS, negative)])
 
 
