@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from decimal import Decimal
@@ -54,8 +55,13 @@ def is_integral(value: Decimal) -> bool:
     return value == value.to_integral_value()
 
 
-def lower(demands: Demands, pointer: str) -> Spellings:
-    """The numbers that meet the demands; UnsupportedConstraint beyond the limits of `residues`."""
+@functools.lru_cache(maxsize=1024)
+def lower(demands: Demands) -> Spellings:
+    """The numbers that meet the demands.
+
+    Raises UnsupportedConstraint for a negated step that is no integer, and beyond the limits of
+    `residues`.
+    """
     bounds, step, excluded = demands.bounds, demands.step, demands.excluded
     if step is None and not excluded:
         if demands.is_integer:
@@ -65,13 +71,13 @@ def lower(demands: Demands, pointer: str) -> Spellings:
         if demands.is_integer or (step is not None and is_integral(step)):
             return _integers(demands)
         if not all(map(is_integral, excluded)):
-            _refuse("the negation of a multipleOf that is no integer", pointer)
+            _refuse("the negation of a multipleOf that is no integer")
         if step is None:
             whole = _integers(demands)
             return Spellings(either([whole.expr, _no_integers(bounds)]), whole.rules)
         return _decimals(bounds, step, excluded)
     except ConstraintLimitExceeded as error:
-        _refuse(f"multipleOf {step or excluded[0]}: {error.reason}", pointer)
+        _refuse(f"multipleOf {step or excluded[0]}: {error.reason}")
 
 
 def _integers(demands: Demands) -> Spellings:
@@ -153,5 +159,5 @@ def _plain(value: int) -> Expr:
     return Literal(b"%d" % value)
 
 
-def _refuse(message: str, pointer: str) -> NoReturn:
-    raise UnsupportedConstraint(message, pointer=pointer, keyword="multipleOf")
+def _refuse(message: str) -> NoReturn:
+    raise UnsupportedConstraint(message, keyword="multipleOf")

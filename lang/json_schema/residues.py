@@ -163,12 +163,9 @@ class _Machine:
         low, high: the fractions of bounds with the same whole part, all `places` digits of them.
         """
         may_end = self.wanted.holds(remainder) and not (low or "").strip("0")
-        if self.wanted.is_plain or not may_end:
-            tail = EPSILON if may_end else NOTHING
-        else:
-            tail = NO_FRACTION if not self.wanted.places else EPSILON
+        end = EPSILON if self.wanted.places or self.wanted.is_plain else NO_FRACTION
         digits = self._digits(self.wanted.places, remainder, low, high)
-        return either([tail, seq(POINT, digits)])
+        return either([end if may_end else NOTHING, seq(POINT, digits)])
 
     def _digits(self, places: int, remainder: int, low: str | None, high: str | None) -> Expr:
         """At least one digit of a fraction, of which `places` count; zeros may follow those."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -57,7 +58,7 @@ def _numbers(compiler: Compiler, schema: Schema, pointer: str, *, is_integer: bo
         is_integer,
         is_plain=is_integer and values.is_draft_4(compiler),
     )
-    found = divisible.lower(demands, pointer)
+    found = divisible.lower(demands)
     compiler.rules.update(found.rules)
     return found.expr
 
@@ -67,13 +68,37 @@ def _numbers(compiler: Compiler, schema: Schema, pointer: str, *, is_integer: bo
 
 def lower_string(compiler: Compiler, schema: Schema, pointer: str, layout: Layout) -> Expr:
     low, high = size(schema, "minLength", "maxLength")
+    formats = [name for name in tupled(schema.get("format", ())) if name in FORMATS]
+    leaves = schema.get("not", ())
+    try:
+        return _strings(
+            low,
+            high,
+            tuple(formats),
+            tupled(schema.get("pattern", ())),
+            tuple(value for leaf in leaves for value in leaf.get("enum", ())),
+            tuple(leaf["pattern"] for leaf in leaves if "pattern" in leaf),
+        )
+    except ConstraintError as error:
+        raise located(error, pointer, "pattern") from None
+
+
+@functools.lru_cache(maxsize=1024)
+def _strings(
+    low: int,
+    high: int | None,
+    formats: tuple[str, ...],
+    patterns: tuple[str, ...],
+    other_than: tuple[str, ...],
+    not_matching: tuple[str, ...],
+) -> Expr:
+    """Strings of low to high characters, of all formats and patterns but for some others."""
     if high is not None and high < low:
         return NOTHING
-    names = [name for name in tupled(schema.get("format", "")) if name in FORMATS]
-    parts = [expr for name in names for expr in insides(name)]
-    if "pattern" in schema:
-        parts += [_pattern(p, pointer) for p in tupled(schema["pattern"])]
-    excluded = [e for leaf in schema.get("not", ()) for e in _excluded(leaf, pointer)]
+    parts = [expr for name in formats for expr in insides(name)]
+    parts += [inside(pattern) for pattern in patterns]
+    excluded: list[Expr] = [Literal(strings.quoted(value).data[1:-1]) for value in other_than]
+    excluded += [inside(pattern, widest=True) for pattern in not_matching]
     if not parts and not excluded:
         return strings.free(low, high)
     if low or high is not None or not parts:
@@ -84,21 +109,6 @@ def lower_string(compiler: Compiler, schema: Schema, pointer: str, layout: Layou
         parts.append(Not(either(excluded)))
     text = parts[0] if len(parts) == 1 else And(tuple(parts))
     return seq(strings.QUOTE, text, strings.QUOTE)
-
-
-def _excluded(leaf: Schema, pointer: str) -> list[Expr]:
-    """The insides of the strings that a residual `not` leaves out."""
-    found: list[Expr] = [Literal(strings.quoted(v).data[1:-1]) for v in leaf.get("enum", ())]
-    if "pattern" in leaf:
-        found.append(_pattern(leaf["pattern"], pointer, widest=True))
-    return found
-
-
-def _pattern(pattern: str, pointer: str, *, widest: bool = False) -> Expr:
-    try:
-        return inside(pattern, widest=widest)
-    except ConstraintError as error:
-        raise located(error, pointer, "pattern") from None
 
 
 def located(error: ConstraintError, pointer: str, keyword: str | None) -> ConstraintError:
