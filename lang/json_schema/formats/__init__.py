@@ -47,8 +47,9 @@ _NUMBER = "(?:0[xX][0-9A-Fa-f]*|[0-9]+)"  # of an address, as old readers take t
 # is surely not of this format.
 WIDEST_FORMATS: Mapping[str, str] = MappingProxyType(
     {
-        "date": "[0-9].*-",
-        **dict.fromkeys(("time", "date-time"), "[0-9].*:"),
+        "date": "^[^:]*[0-9][^:]*$",
+        "time": "^[Tt]?[0-9]{1,2}:",
+        "date-time": "^[^:]*[0-9]{4}[^:]*:",
         "duration": "^[+-]?[Pp]",
         "email": "@",
         "hostname": r"^[^\s/@:]+\.?$",
