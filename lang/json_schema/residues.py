@@ -22,6 +22,7 @@ from sestina.lang.json_schema.digits import DIGIT, NO_FRACTION, POINT, ZERO, bet
 
 MAX_STATES = 1_000
 MAX_PLACES = 20
+MAX_ZEROS = 40
 MAX_NODES = 2_000
 
 
@@ -80,6 +81,8 @@ class _Machine:
     def __init__(self, wanted: Wanted) -> None:
         if wanted.places > MAX_PLACES:
             raise ConstraintLimitExceeded(f"multiples with {wanted.places} digits after the point")
+        if 10**MAX_ZEROS % (wanted.step // _coprime_to_ten(wanted.step)):
+            raise ConstraintLimitExceeded(f"multiples that end in more than {MAX_ZEROS} zeros")
         self.wanted = wanted
         self.modulus = wanted.modulus
         self.remainders: list[int] = []
@@ -276,6 +279,13 @@ class _Interval:
 
 
 _At = tuple[int, int, int]
+
+
+def _coprime_to_ten(number: int) -> int:
+    """The number without its factors 2 and 5."""
+    while (common := math.gcd(number, 10)) > 1:
+        number //= common
+    return number
 
 
 def _sign(number: int) -> int:
