@@ -148,9 +148,8 @@ def test_steps_with_many_factors_need_few_states() -> None:
     grammar = grammar_of({"type": "integer", "multipleOf": 86_400, "minimum": 1})
     assert len(grammar.rules) < 1000
     assert all(accepts(grammar, str(86_400 * n)) for n in (1, 2, 999, 10**12 + 1))
-    assert not any(
-        accepts(grammar, str(86_400 * n + d)) for n in (0, 7) for d in (0, 1, 43_200)[n == 7 :]
-    )
+    others = (0, 1, 43_200, 7 * 86_400 + 1, -86_400)
+    assert not any(accepts(grammar, str(value)) for value in others)
 
 
 @pytest.mark.parametrize("step", ["0.123456789", "1000003", "1e-30", "1e300", "3e1000"])
