@@ -18,8 +18,11 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NoReturn
 
-from sestina.lang.errors import UnsupportedConstraint
+from sestina.lang import json_text
+from sestina.lang.errors import ConstraintError, UnsupportedConstraint
 from sestina.lang.json_schema.refs import child
+from sestina.lang.readable import READABLE
+from sestina.lang.typed_scalars import whole
 
 _REFUSED = "$refused"  # a mark in a generated schema: its value says what cannot be said there
 
@@ -58,12 +61,45 @@ def schema_of(python_type: Any, prefix: str = "") -> Json:
 
 
 def parser(python_type: Any) -> Callable[[str], Any]:
-    """What reads JSON text as this type, with all of pydantic's checks."""
-    if hasattr(python_type, "model_validate_json"):
-        return python_type.model_validate_json  # type: ignore[no-any-return]
+    """What reads JSON text as this type, with all of pydantic's checks.
+
+    An integer may be spelled 1.0 in JSON; where pydantic minds (in a Literal, or when strict), the
+    text is read once more with plain integers.
+    """
+    pydantic = importlib.import_module("pydantic")
     validate: Callable[[str], Any]
-    validate = importlib.import_module("pydantic").TypeAdapter(python_type).validate_json
-    return validate
+    if hasattr(python_type, "model_validate_json"):
+        validate = python_type.model_validate_json
+    else:
+        validate = pydantic.TypeAdapter(python_type).validate_json
+
+    def read(text: str) -> Any:
+        try:
+            return validate(text)
+        except pydantic.ValidationError:
+            plain = _with_plain_integers(text)
+            if plain == text:
+                raise
+            return validate(plain)
+
+    return read
+
+
+def _with_plain_integers(text: str) -> str:
+    """The same JSON with integers written as such; the text itself where it is none."""
+    try:
+        value = json_text.loads(text, distinct_keys=False)
+    except ConstraintError:
+        return text
+    return json_text.dumps(_plain_integers(value))
+
+
+def _plain_integers(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain_integers(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain_integers(item) for key, item in value.items()}
+    return whole(value)
 
 
 def is_pydantic(python_type: Any) -> bool:
@@ -93,6 +129,8 @@ def _closed(schema: Any, prefix: str, pointer: str) -> Any:
         copy |= {"format": "uuid", "pattern": f"^.{{14}}{version[1]}.{{4}}[89AaBb]"}
     elif kind in _UNCHECKED_FORMATS:
         _refuse(f"the format {kind!r}", pointer, "format")
+    elif kind is not None and kind in READABLE and copy.get("type") == "string":
+        copy.setdefault("pattern", READABLE[kind])
     if _REFUSED in copy:
         _refuse(copy[_REFUSED], pointer, None)
     return copy

@@ -22,7 +22,7 @@ from typing import Any
 
 from sestina.lang import json_text, pydantic_schema
 from sestina.lang.errors import ConstraintError, UnsupportedConstraint
-from sestina.lang.typed_scalars import SCALARS, Codec, Json, expect, refuse
+from sestina.lang.typed_scalars import SCALARS, Codec, Json, expect, refuse, whole
 
 
 def schema_of(python_type: Any) -> dict[str, Any]:
@@ -201,6 +201,7 @@ def _one_of(values: dict[tuple[type, Any], Any]) -> Codec:
         raise UnsupportedConstraint("an enumeration without members")
 
     def load(value: Json, path: str) -> Any:
+        value = whole(value)
         key = (type(value), value if not isinstance(value, (list, dict)) else None)
         if key not in values:
             refuse("one of " + ", ".join(repr(v) for _, v in values), value, path)

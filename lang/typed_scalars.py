@@ -9,6 +9,10 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn
 
+from sestina.lang.readable import readable
+
+MAX_WHOLE_DIGITS = 400  # more than the numbers that a double can hold
+
 Json = Any
 Loader = Callable[[Json, str], Any]
 
@@ -62,6 +66,13 @@ def refuse(what: str, value: Json, path: str) -> NoReturn:
     raise ValueError(f"{path}: expected {what}, got {value!r:.80}")
 
 
+def whole(value: Json) -> Json:
+    """An integer for a number that is one, however it is spelled; anything else as it is."""
+    if isinstance(value, Decimal) and value.adjusted() < MAX_WHOLE_DIGITS and value == int(value):
+        return int(value)
+    return value
+
+
 def _plain(value: Json, path: str) -> Any:
     """Any JSON value, decimals as floats."""
     if isinstance(value, Decimal):
@@ -75,9 +86,14 @@ def _plain(value: Json, path: str) -> Any:
 
 _NUMBER = (int, Decimal)
 
+
+def _integer(value: Json, path: str) -> int:
+    return int(expect(whole(value), int, "an integer", path))
+
+
 SCALARS: Mapping[type, Codec] = MappingProxyType(
     {
-        int: Codec({"type": "integer"}, _scalar(int, "an integer", int)),
+        int: Codec({"type": "integer"}, _integer),
         float: Codec({"type": "number"}, _scalar(_NUMBER, "a number", float)),
         Decimal: Codec({"type": "number"}, _scalar(_NUMBER, "a number", Decimal)),
         str: Codec({"type": "string"}, _scalar(str, "a string", str)),
@@ -85,15 +101,13 @@ SCALARS: Mapping[type, Codec] = MappingProxyType(
         type(None): Codec({"type": "null"}, _scalar(type(None), "null", lambda _: None)),
         object: Codec({}, _plain),
         datetime.date: Codec(
-            {"type": "string", "format": "date"},
+            readable("date"),
             _from_text("a date", datetime.date.fromisoformat),
         ),
         datetime.datetime: Codec(
-            {"type": "string", "format": "date-time"}, _from_text("a date and time", _read_datetime)
+            readable("date-time"), _from_text("a date and time", _read_datetime)
         ),
-        datetime.time: Codec(
-            {"type": "string", "format": "time"}, _from_text("a time", _read_time)
-        ),
-        uuid.UUID: Codec({"type": "string", "format": "uuid"}, _from_text("a UUID", uuid.UUID)),
+        datetime.time: Codec(readable("time"), _from_text("a time", _read_time)),
+        uuid.UUID: Codec(readable("uuid"), _from_text("a UUID", uuid.UUID)),
     }
 )

@@ -1,118 +1,163 @@
-"""Numbers that are multiples of something, as languages."""
+"""`multipleOf` and its negation, together with bounds."""
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 from decimal import Decimal
 from fractions import Fraction
+from typing import NamedTuple, NoReturn
 
-from sestina.lang.expr import either, seq, times
-from sestina.lang.grammar_ir import EPSILON, NOTHING, Expr, Literal, Rule
-from sestina.lang.json_schema.number import DIGIT, MINUS, NONZERO, POINT, ZERO, Bounds, integer
+from sestina.lang.errors import ConstraintLimitExceeded, UnsupportedConstraint
+from sestina.lang.expr import either, is_nothing, seq, times
+from sestina.lang.grammar_ir import NOTHING, And, Expr, Literal
+from sestina.lang.json_schema.digits import DIGIT, MINUS, NONZERO, POINT, ZERO
+from sestina.lang.json_schema.exponents import (
+    LARGE,
+    MAX_EXPONENT,
+    SMALL,
+    large_integers,
+    small_decimals,
+)
+from sestina.lang.json_schema.number import (
+    Bounds,
+    closed,
+    constant,
+    integer,
+    number,
+    whole_bounds,
+)
+from sestina.lang.json_schema.residues import Spellings, Wanted, spellings
 
-MAX_DIVISOR = 1000
-MAX_LISTED = 1000
-MAX_RESIDUES = 7
+MAX_LISTED = 200
+
+# A decimal of at most this many digits before and after the point is read as itself: 15 digits are
+# exact in a double.
+EXACT_WHOLE, EXACT_PLACES = 7, 8
+
+
+class Demands(NamedTuple):
+    """What a schema says of its numbers beside bounds.
+
+    step: they are multiples of it. excluded: they are no multiples of these. is_integer: they are
+    integers, and written as such if is_plain.
+    """
+
+    bounds: Bounds
+    step: Decimal | None = None
+    excluded: tuple[Decimal, ...] = ()
+    is_integer: bool = False
+    is_plain: bool = False
 
 
 def is_integral(value: Decimal) -> bool:
     return value == value.to_integral_value()
 
 
-def multiples(step: Decimal) -> Expr | None:
-    """All multiples of `step` without exponent, zero without sign; None where not regular enough.
+@functools.lru_cache(maxsize=1024)
+def lower(demands: Demands) -> Spellings:
+    """The numbers that meet the demands.
 
-    Integers for an integer step: by their last digits where it divides a power of ten, by
-    residues (a state each, eliminated one by one) up to MAX_RESIDUES. For a step that divides 1:
-    integers with one of the finitely many fractions.
+    Raises UnsupportedConstraint for a negated step that is no integer, and beyond the limits of
+    `residues`.
     """
-    if is_integral(step):
-        magnitude = _multiples_of(int(step))
-        return (
-            None if magnitude is None else either([ZERO, seq(either([MINUS, EPSILON]), magnitude)])
-        )
-    parts = 1 / Fraction(step)
-    if parts.denominator != 1 or parts > MAX_DIVISOR:
-        return None
-    fractions = [format(step * i, "f").partition(".")[2].rstrip("0") for i in range(1, int(parts))]
-    tail = seq(POINT, either(Literal(f.encode()) for f in fractions), times(ZERO, 0, None))
-    whole = either([ZERO, seq(NONZERO, times(DIGIT, 0, None))])
-    sign = times(MINUS, 0, 1)
-    return either([seq(sign, whole, tail), seq(integer(Bounds()), no_fraction())])
+    bounds, step, excluded = demands.bounds, demands.step, demands.excluded
+    if step is None and not excluded:
+        if demands.is_integer:
+            return Spellings(integer(bounds, is_plain=demands.is_plain), {})
+        return Spellings(number(bounds), {})
+    try:
+        if demands.is_integer or (step is not None and is_integral(step)):
+            return _integers(demands)
+        if not all(map(is_integral, excluded)):
+            _refuse("the negation of a multipleOf that is no integer")
+        if step is None:
+            whole = _integers(demands)
+            return Spellings(either([whole.expr, _no_integers(bounds)]), whole.rules)
+        return _decimals(bounds, step, excluded)
+    except ConstraintLimitExceeded as error:
+        _refuse(f"multipleOf {step or excluded[0]}: {error.reason}")
 
 
-def residue_rules(step: int) -> tuple[Expr, dict[str, Expr]]:
-    """The multiples of an integer as a rule for each remainder, read from the left, and its start.
-
-    For steps with too many states for one expression; rules have no place under And and Not.
-    """
-    names = [f"multiple of {step}: remainder {r}" for r in range(step)]
-    rules: dict[str, Expr] = {}
-
-    def following(residue: int, first: int) -> list[Expr]:
-        return [
-            seq(Literal(b"%d" % digit), Rule(names[(10 * residue + digit) % step]))
-            for digit in range(first, 10)
-        ]
-
-    for residue, name in enumerate(names):
-        rules[name] = either([*following(residue, 0), *([] if residue else [EPSILON])])
-    sign = times(MINUS, 0, 1)
-    return either([ZERO, seq(sign, either(following(0, 1)))]), rules
+def _integers(demands: Demands) -> Spellings:
+    step = _integer_step(demands.step or Decimal(1))
+    excluded = tuple(_integer_step(other) for other in demands.excluded)
+    low, high = whole_bounds(demands.bounds)
+    wanted = Wanted(step, excluded=excluded, is_plain=demands.is_plain)
+    if low is not None and high is not None and (high - low) // step < MAX_LISTED:
+        held = [n for n in range(low + -low % step, high + 1, step) if wanted.holds(n)]
+        one = _plain if demands.is_plain else constant
+        return Spellings(either(map(one, held)), {})
+    return _signed(wanted, low, high)
 
 
-def no_fraction() -> Expr:
-    """Nothing, or a fraction of zeros."""
-    return times(seq(POINT, times(ZERO, 1, None)), 0, 1)
+def _decimals(bounds: Bounds, step: Decimal, excluded: tuple[Decimal, ...]) -> Spellings:
+    """Multiples of a step with a fraction; integers may be excluded as far as doubles tell."""
+    exact = Fraction(step)
+    places = next(n for n in itertools.count() if 10**n % exact.denominator == 0)
+    scale = 10**places
+    low, low_open, high, high_open = closed(bounds)
+    first = None if low is None else math.ceil(Fraction(low) * scale) + (low_open and not low)
+    last = None if high is None else math.floor(Fraction(high) * scale) - (high_open and not high)
+    if excluded:
+        if places > EXACT_PLACES:
+            raise ConstraintLimitExceeded("more digits than doubles tell from integers")
+        most = 10**EXACT_WHOLE * scale - 1
+        first = -most if first is None else max(first, -most)
+        last = most if last is None else min(last, most)
+    no_multiples = tuple(int(other) * scale for other in excluded)
+    return _signed(Wanted(int(exact * scale), places, no_multiples), first, last)
 
 
-def listed(step: Decimal, bounds: Bounds) -> Expr | None:
-    """The multiples of an integer step inside the bounds, one by one; None if they are many."""
-    lows = [b for b in (bounds.minimum, bounds.exclusive_minimum) if b is not None]
-    highs = [b for b in (bounds.maximum, bounds.exclusive_maximum) if b is not None]
-    if not lows or not highs:
-        return None
-    first = math.floor(Fraction(max(lows)) / Fraction(step))
-    last = math.ceil(Fraction(min(highs)) / Fraction(step))
-    if last - first > MAX_LISTED:
-        return None
-    values = [int(step) * i for i in range(first, last + 1)]
-    return either(Literal(b"%d" % v) for v in values if bounds.allow(Decimal(v)))
+def _signed(wanted: Wanted, low: int | None, high: int | None) -> Spellings:
+    """Both signs; zero may have one unless it is to be plain. Bounds are scaled as in `wanted`."""
+    positive = negative = Spellings(NOTHING, {})
+    if high is None or high >= 0:
+        positive = _magnitudes(wanted, max(low or 0, 0), high)
+    if low is None or low < 0 or (low == 0 and not wanted.is_plain):
+        nearest = max(int(wanted.is_plain), 0 if high is None else -high)
+        negative = _magnitudes(wanted, nearest, None if low is None else -low)
+    return Spellings(
+        either([positive.expr, seq(MINUS, negative.expr)]), {**positive.rules, **negative.rules}
+    )
 
 
-def _multiples_of(step: int) -> Expr | None:
-    """The positive multiples of an integer."""
-    for num_digits in range(1, 5):
-        if 10**num_digits % step == 0:
-            return _by_last_digits(step, num_digits)
-    return _by_residue(step) if step <= MAX_RESIDUES else None
+def _magnitudes(wanted: Wanted, low: int, high: int | None) -> Spellings:
+    """Also with exponents, those of large powers of ten that are multiples, and of small ones."""
+    found = spellings(wanted, low, high)
+    more = []
+    scale = 10**wanted.places
+    if high is None and not wanted.excluded and not wanted.is_plain:
+        powers = (n for n in range(MAX_EXPONENT) if 10**n * scale % wanted.step == 0)
+        least = LARGE + next(powers, MAX_EXPONENT)
+        if low <= 10**least * scale:
+            more.append(large_integers(least))
+    if (
+        wanted.step == 1
+        and low <= 1
+        and (high is None or high >= 10 ** (wanted.places + SMALL + 1))
+    ):
+        more.append(small_decimals(wanted.places))
+    return Spellings(either([found.expr, *more]), found.rules)
 
 
-def _by_last_digits(step: int, num_digits: int) -> Expr:
-    endings = [f"{i:0{num_digits}}" for i in range(0, 10**num_digits, step)]
-    longer = seq(NONZERO, times(DIGIT, 0, None), either(Literal(e.encode()) for e in endings))
-    shorter = either(Literal(b"%d" % i) for i in range(step, 10**num_digits, step))
-    return either([shorter, longer])
+def _no_integers(bounds: Bounds) -> Expr:
+    """Decimals that are no integers, nor are read as one."""
+    inside = number(bounds)
+    whole = either([ZERO, seq(NONZERO, times(DIGIT, 0, EXACT_WHOLE - 1))])
+    fractions = seq(times(MINUS, 0, 1), whole, POINT, times(DIGIT, 0, EXACT_PLACES - 1), NONZERO)
+    return NOTHING if is_nothing(inside) else And((inside, fractions))
 
 
-def _by_residue(step: int) -> Expr:
-    """State elimination (Kleene) on the automaton of remainders, read from the left."""
-    edges: dict[tuple[int, int], Expr] = {}
-    start = step
+def _integer_step(step: Decimal) -> int:
+    """The least integer of which the integers among the multiples of `step` are multiples."""
+    return Fraction(step).numerator
 
-    def add(source: int, target: int, text: Expr) -> None:
-        edges[source, target] = either([edges.get((source, target), NOTHING), text])
 
-    for digit in range(10):
-        text = Literal(b"%d" % digit)
-        if digit:
-            add(start, digit % step, text)
-        for residue in range(step):
-            add(residue, (10 * residue + digit) % step, text)
-    for gone in range(step - 1, 0, -1):
-        loop = times(edges.get((gone, gone), NOTHING), 0, None)
-        for source in (start, *range(gone)):
-            for target in range(gone):
-                if (source, gone) in edges and (gone, target) in edges:
-                    add(source, target, seq(edges[source, gone], loop, edges[gone, target]))
-    return seq(edges[start, 0], times(edges[0, 0], 0, None))
+def _plain(value: int) -> Expr:
+    return Literal(b"%d" % value)
+
+
+def _refuse(message: str) -> NoReturn:
+    raise UnsupportedConstraint(message, keyword="multipleOf")

@@ -13,8 +13,10 @@ refused beyond:
     minProperties               where at most one undeclared property is needed to meet it
     uniqueItems                 of few constants, or with maxItems 1
     contains                    with bounds of up to 1,024 states; one for each array
-    multipleOf                  integers to 1,000 (to 7 beside open bounds, or powers of 2 and 5),
-                                fractions of which 1 is a multiple
+    multipleOf                  up to 1,000 states of remainders (factors 2 and 5 hardly count), or
+                                2,000 times digits beside bounds; the negation of integers
+    format                      of 2020-12 all but idn-email, idn-hostname and regex; no hostname
+                                has an A-label (xn--)
     unevaluatedProperties       beside allOf and $ref, not beside branches with properties
     $ref                        inside the document; alone before draft 2019-09
 """

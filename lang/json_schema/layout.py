@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
 
@@ -12,6 +13,7 @@ from sestina.lang import json_text
 from sestina.lang.errors import ConstraintLimitExceeded, InvalidConstraint
 from sestina.lang.expr import either, is_nothing, joined, seq, times
 from sestina.lang.grammar_ir import EPSILON, NOTHING, ByteSet, Expr, Literal, literal, optional
+from sestina.lang.json_schema import number
 from sestina.lang.json_schema.string import quoted
 
 DEFAULT_ANY = 20
@@ -82,7 +84,8 @@ def array(items: Sequence[Expr], others: Expr, low: int, high: int | None, layou
 
 
 def constant(value: Any, layout: Layout) -> Expr:
-    """Exactly this JSON value: keys in order, strings and numbers canonically spelled."""
+    """Exactly this JSON value: keys in order, strings canonically spelled, numbers in any spelling
+    of their value."""
     if isinstance(value, dict):
         inner = layout.inner()
         pairs = [
@@ -94,6 +97,8 @@ def constant(value: Any, layout: Layout) -> Expr:
     if isinstance(value, list):
         items = [constant(item, layout.inner()) for item in value]
         return array(items, NOTHING, len(items), len(items), layout)
+    if isinstance(value, (int, float, Decimal)) and not isinstance(value, bool):
+        return number.constant(value)
     return literal(json_text.scalar(value))
 
 

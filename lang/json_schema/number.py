@@ -1,33 +1,48 @@
 """JSON numbers as languages (RFC 8259 section 6), with bounds exact.
 
 Free numbers have JSON's whole grammar, as far as they are finite as an IEEE 754 double: most
-readers would make infinity of the others. Under a bound a number is written without exponent, and
-the language is exactly the decimal spellings whose value is inside: comparing a spelling with a
-bound digit by digit from the left is a finite automaton. An exclusive bound also holds for the
-value as a double; so decimals closer to it than the next double are left out.
+readers would make infinity of the others. Under a bound the language has every decimal spelling
+without exponent of the values inside, and with exponent those of `exponents`; that is all that
+`json.dumps` writes. An exclusive bound also holds for the value as a double; so decimals closer to
+it than the next double are left out.
+
+An integer is a value, not a spelling: 1.0 is one since draft-06.
 """
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable
 from decimal import Decimal
 from typing import NamedTuple
 
+from sestina.lang import json_text
 from sestina.lang.errors import ConstraintLimitExceeded
 from sestina.lang.expr import either, maybe, seq, times
-from sestina.lang.grammar_ir import EPSILON, NOTHING, And, ByteSet, Expr, Literal, byte_range
+from sestina.lang.grammar_ir import NOTHING, ByteSet, Expr, Literal, literal
+from sestina.lang.json_schema.digits import (
+    DIGIT,
+    FRACTION,
+    MINUS,
+    NO_FRACTION,
+    NONZERO,
+    POINT,
+    ZERO,
+    decimals,
+    magnitudes,
+    split,
+    text,
+)
+from sestina.lang.json_schema.exponents import (
+    LARGE,
+    MAX_DOUBLE,
+    MAX_EXPONENT,
+    MAX_MANTISSA,
+    scientific,
+    scientific_integers,
+)
 
-DIGIT = byte_range(0x30, 0x39)
-NONZERO = byte_range(0x31, 0x39)
-MINUS, POINT, ZERO = Literal(b"-"), Literal(b"."), Literal(b"0")
-
-# A double becomes zero below 2.5e-324; more leading zeros than this could turn > 0 into 0.
-MAX_LEADING_ZEROS = 300
 MAX_BOUND_DIGITS = 1200
-
-# The largest double, 1.7976931348623157e308.
-MAX_EXPONENT, MAX_MANTISSA = 308, "7976931348623157"
 
 
 class Bounds(NamedTuple):
@@ -51,35 +66,82 @@ class Bounds(NamedTuple):
         )
 
 
-def integer(bounds: Bounds) -> Expr:
-    """Integers without fraction or exponent; zero has no sign. NOTHING if none is inside."""
+@functools.lru_cache(maxsize=1024)
+def integer(bounds: Bounds, *, is_plain: bool = False) -> Expr:
+    """The integers inside; NOTHING if there is none.
+
+    is_plain: without fraction or exponent, and without -0 (what an integer is in draft-04).
+    """
+    low, high = whole_bounds(bounds)
+    if low is not None and high is not None and low > high:
+        return NOTHING
+    negative: Expr = NOTHING
+    positive: Expr = NOTHING
+    if high is None or high >= 0:
+        positive = _integers(max(low or 0, 0), high, is_plain)
+    if low is None or low < 0 or (low == 0 and not is_plain):
+        nearest = max(-high, 0) if high is not None else 0
+        if is_plain:
+            nearest = max(nearest, 1)
+        negative = _integers(nearest, None if low is None else -low, is_plain)
+    return either([positive, seq(MINUS, negative)])
+
+
+def whole_bounds(bounds: Bounds) -> tuple[int | None, int | None]:
+    """The least and the largest integer inside; None where there is none."""
     lows = [math.ceil(bounds.minimum)] if bounds.minimum is not None else []
     if bounds.exclusive_minimum is not None:
         lows.append(math.floor(bounds.exclusive_minimum) + 1)
     highs = [math.floor(bounds.maximum)] if bounds.maximum is not None else []
     if bounds.exclusive_maximum is not None:
         highs.append(math.ceil(bounds.exclusive_maximum) - 1)
-    low, high = max(lows, default=None), min(highs, default=None)
-    if low is not None and high is not None and low > high:
-        return NOTHING
-    return _signed_integers(low, high)
+    return max(lows, default=None), min(highs, default=None)
 
 
+@functools.lru_cache(maxsize=1024)
 def number(bounds: Bounds) -> Expr:
-    """Any JSON number, or decimals inside the bounds. NOTHING if none is inside."""
-    if bounds.is_free:
-        return seq(maybe(MINUS), _finite_magnitude())
-    low, low_open = _tightest(bounds.minimum, bounds.exclusive_minimum, math.inf)
-    high, high_open = _tightest(bounds.maximum, bounds.exclusive_maximum, -math.inf)
+    """The JSON numbers inside the bounds; NOTHING if there is none."""
+    low, low_open, high, high_open = closed(bounds)
+    if low is None and high is None:
+        return _free()
     if low is not None and high is not None and (low, low_open or high_open) > (high, False):
         return NOTHING
-    sides = []
-    if low is not None:
-        sides.append(_signed(*_at_least(low, low_open)))
-    if high is not None:  # x <= high where -x >= -high
-        negative, positive = _at_least(-high, high_open)
-        sides.append(_signed(positive, negative))
-    return sides[0] if len(sides) == 1 else And(tuple(sides))
+    negative: Expr = NOTHING
+    positive: Expr = NOTHING
+    if high is None or high > 0 or (high == 0 and not high_open):
+        nearest = max(low or Decimal(0), Decimal(0))
+        positive = _numbers(nearest, high, is_open=low_open and low == 0)
+    if low is None or low < 0 or (low == 0 and not low_open):  # -0 is 0
+        nearest = Decimal(0) if high is None else max(high.copy_negate(), Decimal(0))
+        negative = _numbers(
+            nearest, None if low is None else low.copy_negate(), is_open=high_open and high == 0
+        )
+    return either([positive, seq(MINUS, negative)])
+
+
+def closed(bounds: Bounds) -> tuple[Decimal | None, bool, Decimal | None, bool]:
+    """The least and the largest number inside, each with whether it is left out itself (only 0)."""
+    low, low_open = _tightest(bounds.minimum, bounds.exclusive_minimum, math.inf)
+    high, high_open = _tightest(bounds.maximum, bounds.exclusive_maximum, -math.inf)
+    low = None if low is not None and low <= -MAX_DOUBLE else low
+    high = None if high is not None and high >= MAX_DOUBLE else high
+    return low, low_open, high, high_open
+
+
+def constant(value: Decimal | int | float) -> Expr:
+    """The spellings of one value: as it is given, as json.dumps writes it, and without exponent."""
+    given = json_text.scalar(value)
+    exact = Decimal(given)
+    spellings: list[Expr] = [literal(given)] if "e" in given.lower() else []
+    if abs(exact.adjusted()) <= MAX_EXPONENT:
+        whole, fraction = split(exact)
+        tail = seq(POINT, text(fraction), times(ZERO, 0, None)) if fraction else NO_FRACTION
+        spellings.append(seq(_sign(exact), text(whole), tail))
+        double = float(exact)
+        shortest = repr(double)
+        if "e" in shortest and Decimal(shortest) == exact:
+            spellings.append(literal(shortest))
+    return either(spellings or [literal(given)])
 
 
 def check_bound(value: Decimal) -> Decimal:
@@ -88,6 +150,30 @@ def check_bound(value: Decimal) -> Decimal:
     if value.adjusted() > MAX_BOUND_DIGITS or int(exponent) < -MAX_BOUND_DIGITS:
         raise ConstraintLimitExceeded(f"a bound of more than {MAX_BOUND_DIGITS} digits: {value}")
     return value
+
+
+def _sign(value: Decimal) -> Expr:
+    if not value:
+        return maybe(MINUS)
+    return MINUS if value < 0 else Literal(b"")
+
+
+def _integers(low: int, high: int | None, is_plain: bool) -> Expr:
+    """Magnitudes of integers. A fraction of zeros follows where json.dumps writes no exponent."""
+    if is_plain:
+        return magnitudes(low, high)
+    largest = 10**LARGE - 1
+    return either(
+        [
+            seq(magnitudes(low, largest if high is None else min(high, largest)), NO_FRACTION),
+            magnitudes(max(low, largest + 1), high),
+            scientific_integers(low, high),
+        ]
+    )
+
+
+def _numbers(low: Decimal, high: Decimal | None, *, is_open: bool) -> Expr:
+    return either([decimals(low, high, is_open=is_open), scientific(low, high, is_open=is_open)])
 
 
 def _tightest(
@@ -115,151 +201,26 @@ def _is_double(value: Decimal) -> bool:
     return not math.isinf(float(value))
 
 
-def _at_least(bound: Decimal, is_open: bool) -> tuple[Expr, Expr]:
-    """x >= bound (x > bound): the spellings of |x| for x without sign, and with a minus."""
-    whole, fraction = _digits(bound)
-    if bound > 0 or (bound == 0 and is_open):
-        return _magnitude_at_least(whole, fraction, is_open), NOTHING
-    # A bound of 0 lets -0 in: its value is 0.
-    return _magnitude_at_least("0", "", False), _magnitude_at_most(whole, fraction)
-
-
-def _signed(positive: Expr, negative: Expr) -> Expr:
-    return either([positive, seq(MINUS, negative)])
-
-
-def _digits(value: Decimal) -> tuple[str, str]:
-    """The digits of |value| before and after the point, without useless zeros."""
-    whole, _, fraction = format(abs(value), "f").partition(".")
-    return whole.lstrip("0") or "0", fraction.rstrip("0")
-
-
-def _magnitude_at_least(whole: str, fraction: str, is_open: bool) -> Expr:
-    any_fraction = maybe(seq(POINT, times(DIGIT, 1, None)))
-    larger = seq(_magnitudes(int(whole) + 1, None), any_fraction)
-    after = times(DIGIT, 0, None)
-    if is_open:
-        after = seq(times(ZERO, 0, MAX_LEADING_ZEROS), NONZERO, after)
-    if not fraction and not is_open:
-        return either([seq(_text(whole), any_fraction), larger])
-    tails = [
-        seq(_text(fraction[:i]), _digits_between(int(fraction[i]) + 1, 9), times(DIGIT, 0, None))
-        for i in range(len(fraction))
-    ]
-    equal = seq(_text(whole), POINT, either([*tails, seq(_text(fraction), after)]))
-    return either([equal, larger])
-
-
-def _magnitude_at_most(whole: str, fraction: str) -> Expr:
-    any_fraction = maybe(seq(POINT, times(DIGIT, 1, None)))
-    smaller = seq(_magnitudes(0, int(whole) - 1), any_fraction) if whole != "0" else NOTHING
-    tails = []
-    for i, digit in enumerate(fraction):
-        below = _digits_between(0, int(digit) - 1)
-        tails.append(seq(_text(fraction[:i]), below, times(DIGIT, 0, None)))
-        if i:
-            tails.append(_text(fraction[:i]))
-    zeros = times(ZERO, 0 if fraction else 1, None)
-    equal = maybe(seq(POINT, either([*tails, seq(_text(fraction), zeros)])))
-    return either([seq(_text(whole), equal), smaller])
-
-
-def _finite_magnitude() -> Expr:
-    """Numbers without sign, below 1.8e308; an exponent has at most three digits."""
-    fraction = maybe(seq(POINT, times(DIGIT, 1, None)))
+@functools.lru_cache(maxsize=1)
+def _free() -> Expr:
+    """Every finite number; an exponent has at most three digits."""
     plus, letter = maybe(Literal(b"+")), ByteSet(1 << 0x65 | 1 << 0x45)
     exponent = either(
         [seq(MINUS, times(DIGIT, 1, 3)), seq(plus, times(DIGIT, 1, 2))],
     )
-    large = seq(plus, _magnitudes(100, MAX_EXPONENT - 1))
-    largest = seq(plus, _text(str(MAX_EXPONENT)))
-    return either(
+    large = seq(plus, magnitudes(100, MAX_EXPONENT - 1))
+    largest = seq(plus, text(str(MAX_EXPONENT)))
+    magnitude = either(
         [
-            seq(_whole(MAX_EXPONENT), fraction),
-            seq(_whole(MAX_EXPONENT - 99), fraction, letter, exponent),
-            seq(_whole(1), fraction, letter, large),
-            seq(_magnitude_at_most("1", MAX_MANTISSA), letter, largest),
+            seq(_whole(MAX_EXPONENT), FRACTION),
+            seq(_whole(MAX_EXPONENT - 99), FRACTION, letter, exponent),
+            seq(_whole(1), FRACTION, letter, large),
+            seq(decimals(Decimal(0), MAX_MANTISSA), letter, largest),
         ]
     )
+    return seq(maybe(MINUS), magnitude)
 
 
 def _whole(num_digits: int) -> Expr:
     """The integers of at most this many digits."""
     return either([ZERO, seq(NONZERO, times(DIGIT, 0, num_digits - 1))])
-
-
-def _signed_integers(low: int | None, high: int | None) -> Expr:
-    """The integers from low to high; None is no bound."""
-    negative: Expr = NOTHING
-    if low is None or low < 0:
-        nearest = 1 if high is None or high >= 0 else -high
-        negative = seq(MINUS, _magnitudes(nearest, None if low is None else -low))
-    positive: Expr = NOTHING
-    if high is None or high >= 0:
-        positive = _magnitudes(max(low or 0, 0), high)
-    return either([positive, negative])
-
-
-def _magnitudes(low: int, high: int | None) -> Expr:
-    """The integers low..high (0 <= low <= high) without leading zeros."""
-    first = str(low)
-    last = None if high is None else str(high)
-    if last is not None and len(last) == len(first):
-        return _same_length(first, last)
-    num_digits = len(first)
-    parts = [_same_length(first, "9" * num_digits)]
-    if last is None:
-        parts.append(seq(NONZERO, times(DIGIT, num_digits, None)))
-    else:
-        if len(last) > num_digits + 1:
-            parts.append(seq(NONZERO, times(DIGIT, num_digits, len(last) - 2)))
-        parts.append(_same_length("1" + "0" * (len(last) - 1), last))
-    return either(parts)
-
-
-def _same_length(first: str, last: str) -> Expr:
-    """The digit strings from first to last, all of one length."""
-    split = next((i for i, (a, b) in enumerate(zip(first, last, strict=True)) if a != b), None)
-    if split is None:
-        return _text(first)
-    rest = len(first) - split - 1
-    middle = _digits_between(int(first[split]) + 1, int(last[split]) - 1)
-    return seq(
-        _text(first[:split]),
-        either(
-            [
-                seq(_text(first[split]), _not_below(first[split + 1 :])),
-                seq(middle, times(DIGIT, rest, rest)),
-                seq(_text(last[split]), _not_above(last[split + 1 :])),
-            ]
-        ),
-    )
-
-
-def _not_below(digits: str) -> Expr:
-    """The digit strings of this length from `digits` up."""
-    return _beyond(digits, digits.rstrip("0"), lambda digit: _digits_between(digit + 1, 9))
-
-
-def _not_above(digits: str) -> Expr:
-    """The digit strings of this length up to `digits`."""
-    return _beyond(digits, digits.rstrip("9"), lambda digit: _digits_between(0, digit - 1))
-
-
-def _beyond(digits: str, kept: str, further: Callable[[int], Expr]) -> Expr:
-    """Strings that leave `kept` at some digit for a `further` one, or go along all of it."""
-    total = len(digits)
-    tails = [
-        seq(_text(kept[:i]), further(int(kept[i])), times(DIGIT, total - i - 1, total - i - 1))
-        for i in range(len(kept))
-    ]
-    rest = total - len(kept)
-    return either([*tails, seq(_text(kept), times(DIGIT, rest, rest))])
-
-
-def _digits_between(low: int, high: int) -> Expr:
-    return byte_range(0x30 + low, 0x30 + high) if low <= high else NOTHING
-
-
-def _text(digits: str) -> Expr:
-    return Literal(digits.encode()) if digits else EPSILON

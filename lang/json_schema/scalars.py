@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from decimal import Decimal
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-from sestina.lang import regex_syntax
-from sestina.lang.errors import ConstraintError, UnsatisfiableConstraint, UnsupportedConstraint
-from sestina.lang.expr import either, is_nothing, seq, times
+from sestina.lang.errors import ConstraintError
+from sestina.lang.expr import either, is_nothing, seq
 from sestina.lang.grammar_ir import NOTHING, And, Expr, Literal, Not
+from sestina.lang.json_schema import divisible, values
 from sestina.lang.json_schema import layout as layouts
 from sestina.lang.json_schema import string as strings
-from sestina.lang.json_schema import values
-from sestina.lang.json_schema.divisible import (
-    MAX_DIVISOR,
-    MAX_RESIDUES,
-    is_integral,
-    listed,
-    multiples,
-    no_fraction,
-    residue_rules,
-)
-from sestina.lang.json_schema.formats import FORMATS
+from sestina.lang.json_schema.formats import FORMATS, insides
 from sestina.lang.json_schema.key_classes import inside
 from sestina.lang.json_schema.keywords import Schema, bounds_of, size, step_of, tupled
 from sestina.lang.json_schema.layout import Layout
-from sestina.lang.json_schema.number import DIGIT, MINUS, NONZERO, POINT, ZERO, integer, number
 
 if TYPE_CHECKING:
     from sestina.lang.json_schema.compiler import Compiler
@@ -49,84 +39,28 @@ def lower_members(compiler: Compiler, schema: Schema, pointer: str, layout: Layo
 
 
 def lower_integer(compiler: Compiler, schema: Schema, pointer: str, layout: Layout) -> Expr:
-    bounds = bounds_of(schema)
-    leaves = schema.get("not", ())
-    if any("type" in leaf for leaf in leaves):
-        return NOTHING
-    found = integer(bounds)
-    if is_nothing(found):
-        return NOTHING
-    steps = [step_of(leaf) for leaf in leaves if "multipleOf" in leaf]
-    parts = [found, *(Not(_divisible(step, pointer, is_negated=True)) for step in steps)]
-    if "multipleOf" in schema:
-        step = _integer_step(step_of(schema))
-        if bounds.is_free and not steps and MAX_RESIDUES < step <= MAX_DIVISOR:
-            return _by_rules(compiler, int(step))
-        few = listed(step, bounds)
-        parts.append(few if few is not None else _divisible(step, pointer))
-        if few is not None and is_nothing(few):
-            return NOTHING
-        if bounds.is_free or few is not None:
-            parts.remove(found)
-    return parts[0] if len(parts) == 1 else And(tuple(parts))
+    return _numbers(compiler, schema, pointer, is_integer=True)
 
 
 def lower_number(compiler: Compiler, schema: Schema, pointer: str, layout: Layout) -> Expr:
-    bounds = bounds_of(schema)
+    return _numbers(compiler, schema, pointer, is_integer=False)
+
+
+def _numbers(compiler: Compiler, schema: Schema, pointer: str, *, is_integer: bool) -> Expr:
     leaves = schema.get("not", ())
-    if "multipleOf" in schema and is_integral(step_of(schema)):
-        return seq(lower_integer(compiler, schema, pointer, layout), no_fraction())
-    found = number(bounds)
-    if is_nothing(found):
-        return NOTHING
-    parts = [found]
-    if "multipleOf" in schema:
-        parts.append(_divisible(step_of(schema), pointer))
-    if any("type" in leaf for leaf in leaves):
-        parts.append(_fractions())
-    steps = [step_of(leaf) for leaf in leaves if "multipleOf" in leaf]
-    if steps and not all(map(is_integral, steps)):
-        _refuse("the negation of a multipleOf that is no integer", pointer)
-    if steps:  # an integer that is no multiple, or no integer at all
-        whole = And(
-            (integer(bounds), *(Not(_divisible(s, pointer, is_negated=True)) for s in steps))
-        )
-        if any("type" in leaf for leaf in leaves):
-            return And(tuple(parts))
-        return either([whole, And((*parts, _fractions()))])
-    return parts[0] if len(parts) == 1 else And(tuple(parts))
-
-
-def _by_rules(compiler: Compiler, step: int) -> Expr:
-    """All multiples of an integer."""
-    found = multiples(Decimal(step))
-    if found is None and not compiler.is_inlining:
-        found, rules = residue_rules(step)
-        compiler.rules.update(rules)
-    return found if found is not None else NOTHING
-
-
-def _integer_step(step: Decimal) -> Decimal:
-    """The least integer of which the integers among the multiples of `step` are multiples."""
-    numerator, _ = step.as_integer_ratio()
-    return Decimal(numerator)
-
-
-def _divisible(step: Decimal, pointer: str, *, is_negated: bool = False) -> Expr:
-    found = multiples(_integer_step(step) if is_negated else step)
-    if found is None:
-        _refuse(f"multipleOf {step}, which needs too many states", pointer)
-    return found
-
-
-def _fractions() -> Expr:
-    """Decimals that are no integers, nor are read as one: at most 15 significant digits."""
-    whole = either([ZERO, seq(NONZERO, times(DIGIT, 0, 6))])
-    return seq(times(MINUS, 0, 1), whole, POINT, times(DIGIT, 0, 7), NONZERO)
-
-
-def _refuse(message: str, pointer: str) -> NoReturn:
-    raise UnsupportedConstraint(message, pointer=pointer, keyword="multipleOf")
+    excluded = [step_of(leaf) for leaf in leaves if "multipleOf" in leaf]
+    if any("type" in leaf for leaf in leaves):  # not an integer, not a multiple of 1
+        excluded.append(Decimal(1))
+    demands = divisible.Demands(
+        bounds_of(schema),
+        step_of(schema) if "multipleOf" in schema else None,
+        tuple(excluded),
+        is_integer,
+        is_plain=is_integer and values.is_draft_4(compiler),
+    )
+    found = divisible.lower(demands)
+    compiler.rules.update(found.rules)
+    return found.expr
 
 
 # ---- strings ----------------------------------------------------------------------------------
@@ -134,16 +68,37 @@ def _refuse(message: str, pointer: str) -> NoReturn:
 
 def lower_string(compiler: Compiler, schema: Schema, pointer: str, layout: Layout) -> Expr:
     low, high = size(schema, "minLength", "maxLength")
+    formats = [name for name in tupled(schema.get("format", ())) if name in FORMATS]
+    leaves = schema.get("not", ())
+    try:
+        return _strings(
+            low,
+            high,
+            tuple(formats),
+            tupled(schema.get("pattern", ())),
+            tuple(value for leaf in leaves for value in leaf.get("enum", ())),
+            tuple(leaf["pattern"] for leaf in leaves if "pattern" in leaf),
+        )
+    except ConstraintError as error:
+        raise located(error, pointer, "pattern") from None
+
+
+@functools.lru_cache(maxsize=1024)
+def _strings(
+    low: int,
+    high: int | None,
+    formats: tuple[str, ...],
+    patterns: tuple[str, ...],
+    other_than: tuple[str, ...],
+    not_matching: tuple[str, ...],
+) -> Expr:
+    """Strings of low to high characters, of all formats and patterns but for some others."""
     if high is not None and high < low:
         return NOTHING
-    parts = [
-        _format(pattern, pointer)
-        for name in tupled(schema.get("format", ""))
-        for pattern in FORMATS.get(name, ())
-    ]
-    if "pattern" in schema:
-        parts += [_pattern(p, pointer) for p in tupled(schema["pattern"])]
-    excluded = [e for leaf in schema.get("not", ()) for e in _excluded(leaf, pointer)]
+    parts = [expr for name in formats for expr in insides(name)]
+    parts += [inside(pattern) for pattern in patterns]
+    excluded: list[Expr] = [Literal(strings.quoted(value).data[1:-1]) for value in other_than]
+    excluded += [inside(pattern, widest=True) for pattern in not_matching]
     if not parts and not excluded:
         return strings.free(low, high)
     if low or high is not None or not parts:
@@ -154,29 +109,6 @@ def lower_string(compiler: Compiler, schema: Schema, pointer: str, layout: Layou
         parts.append(Not(either(excluded)))
     text = parts[0] if len(parts) == 1 else And(tuple(parts))
     return seq(strings.QUOTE, text, strings.QUOTE)
-
-
-def _excluded(leaf: Schema, pointer: str) -> list[Expr]:
-    """The insides of the strings that a residual `not` leaves out."""
-    found: list[Expr] = [Literal(strings.quoted(v).data[1:-1]) for v in leaf.get("enum", ())]
-    if "pattern" in leaf:
-        found.append(_pattern(leaf["pattern"], pointer, widest=True))
-    return found
-
-
-def _pattern(pattern: str, pointer: str, *, widest: bool = False) -> Expr:
-    try:
-        return inside(pattern, widest=widest)
-    except ConstraintError as error:
-        raise located(error, pointer, "pattern") from None
-
-
-def _format(pattern: str, pointer: str) -> Expr:
-    """The insides of the strings that match a format from beginning to end."""
-    try:
-        return regex_syntax.lower(pattern, dialect=regex_syntax.Dialect.ECMA, spell=strings.spelled)
-    except UnsatisfiableConstraint:
-        return NOTHING
 
 
 def located(error: ConstraintError, pointer: str, keyword: str | None) -> ConstraintError:

@@ -12,11 +12,10 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from sestina.lang import json_text, regex_syntax
+from sestina.lang import json_text
 from sestina.lang.errors import UnsupportedConstraint
-from sestina.lang.expr_match import matches
 from sestina.lang.json_schema.divisible import is_integral
-from sestina.lang.json_schema.formats import FORMATS, REFUSED_FORMATS, WIDEST_FORMATS
+from sestina.lang.json_schema.formats import FORMATS, REFUSED_FORMATS, WIDEST_FORMATS, is_of
 from sestina.lang.json_schema.key_classes import is_match
 from sestina.lang.json_schema.keywords import (
     Schema,
@@ -100,8 +99,10 @@ class Validator:
 
     def type(self, value: Any, schema: Schema) -> bool:
         types, name = types_of(schema), type_name(value)
-        return name in types or (
-            name == "number" and "integer" in types and is_integral(Decimal(value))
+        if name != "number" or "number" in types:
+            return name in types
+        return "integer" in types and (
+            isinstance(value, int) if is_draft_4(self.compiler) else is_integral(Decimal(value))
         )
 
     def enum(self, value: Any, schema: Schema) -> bool:
@@ -168,11 +169,7 @@ class Validator:
                 for name in names
                 if name in FORMATS
             )
-        return all(
-            matches(regex_syntax.lower(p, dialect=regex_syntax.Dialect.ECMA), value.encode())
-            for name in names
-            for p in FORMATS.get(name, ())
-        )
+        return all(is_of(name, value) for name in names if name in FORMATS)
 
     def num_items(self, value: list[Any], schema: Schema) -> bool:
         return in_range(len(value), size(schema, "minItems", "maxItems"))
@@ -230,6 +227,13 @@ class Validator:
                 elif not self.is_valid(value, what):
                     return False
         return True
+
+
+def is_draft_4(compiler: Compiler) -> bool:
+    """Whether 1.0 is no integer: it is one since draft-06."""
+    document = compiler.document
+    declared = document.get("$schema") if isinstance(document, dict) else None
+    return isinstance(declared, str) and any(d in declared for d in ("/draft-03/", "/draft-04/"))
 
 
 def in_range(length: int, limits: tuple[int, int | None]) -> bool:

@@ -1,0 +1,203 @@
+"""Formats: the languages of their RFCs, in both directions."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import json
+import random
+import sys
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.ir_matcher import accepts
+
+from sestina.backend.grammar import Automaton, compile_automaton
+from sestina.lang import errors, typed
+from sestina.lang.constraint import json_schema
+from sestina.lang.json_schema.formats import FORMATS, REFUSED_FORMATS, WIDEST_FORMATS, is_of
+from sestina.lang.json_schema.key_classes import is_match
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[2]
+TABLE = tomllib.loads((ROOT / "tests/data/json_formats.toml").read_text())["format"]
+SUITE = ROOT.parent / "shared/data/json-schema-test-suite/draft2020-12/optional/format"
+
+
+def is_accepted(format_name: str, text: str) -> bool:
+    schema = {"type": "string", "format": format_name}
+    return accepts(json_schema(schema).to_grammar(), json.dumps(text, ensure_ascii=False))
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row["name"])
+def test_table(row: dict[str, Any]) -> None:
+    texts = row["accepts"] + row["rejects"]
+    assert [t for t in texts if is_accepted(row["name"], t)] == row["accepts"]
+    assert [t for t in texts if is_of(row["name"], t)] == row["accepts"]
+
+
+def test_every_format_is_in_the_table() -> None:
+    assert {row["name"] for row in TABLE} == set(FORMATS) == set(WIDEST_FORMATS)
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED_FORMATS))
+def test_what_is_not_regular_is_refused(name: str) -> None:
+    with pytest.raises(errors.UnsupportedConstraint) as caught:
+        json_schema({"properties": {"a": {"format": name}}})
+    assert (caught.value.pointer, caught.value.keyword) == ("/properties/a", "format")
+
+
+@pytest.mark.skipif(not SUITE.is_dir(), reason="the JSON-Schema-Test-Suite is not next to the repo")
+@pytest.mark.parametrize("name", sorted(FORMATS))
+def test_official_suite(name: str) -> None:
+    """Right in both directions, but for A-labels, which no host name here has."""
+    for case in json.loads((SUITE / f"{name}.json").read_text()):
+        grammar = json_schema(case["schema"]).to_grammar()
+        for test in case["tests"]:
+            text = json.dumps(test["data"], ensure_ascii=False)
+            is_a_label = name == "hostname" and "xn--" in text.lower()
+            expected = test["valid"] and not is_a_label
+            assert accepts(grammar, text) == expected, test["description"]
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.integers(0, 23 * 60 + 59), st.integers(0, 23 * 60 + 59), st.sampled_from("+-"))
+def test_leap_seconds_are_at_the_end_of_a_day_in_utc(local: int, offset: int, sign: str) -> None:
+    utc = (local - offset if sign == "+" else local + offset) % (24 * 60)
+    for minute in (local, (local - utc - 1) % (24 * 60)):  # the second one is 23:59 in UTC
+        text = f"{minute // 60:02}:{minute % 60:02}:60{sign}{offset // 60:02}:{offset % 60:02}"
+        assert is_of("time", text) == ((minute - local + utc) % (24 * 60) == 24 * 60 - 1)
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.sampled_from([(1972, 6, 30), (2016, 12, 31), (2015, 6, 29), (2016, 12, 1), (2014, 3, 31)]),
+    st.integers(1 - 24 * 60, 24 * 60 - 1),
+)
+def test_leap_seconds_end_a_june_or_december(day: tuple[int, int, int], offset: int) -> None:
+    last = datetime.datetime(*day, 23, 59, tzinfo=datetime.timezone.utc)
+    local = last.astimezone(datetime.timezone(datetime.timedelta(minutes=offset)))
+    text = local.isoformat().replace(":00", ":60", 1) if local.minute else None
+    if text is None:
+        text = local.strftime("%Y-%m-%dT%H:00:60") + local.isoformat()[19:]
+    assert is_of("date-time", text) == (day[1:] in ((6, 30), (12, 31))), text
+
+
+ADDRESSES = st.one_of(
+    st.ip_addresses().map(str),
+    st.ip_addresses(v=6).map(lambda address: address.exploded),
+    st.text("0123456789.", min_size=1, max_size=15),
+    st.text("0159af:.", min_size=1, max_size=20),
+    st.lists(st.sampled_from(["", "0", "1f", "12", "::", "1.2.3.4"]), max_size=10).map(":".join),
+)
+
+
+@settings(deadline=None, max_examples=250)
+@given(ADDRESSES)
+def test_addresses_are_those_of_python(text: str) -> None:
+    for name, kind in (("ipv4", ipaddress.IPv4Address), ("ipv6", ipaddress.IPv6Address)):
+        try:
+            kind(text)
+            exists = True
+        except ValueError:
+            exists = False
+        assert is_of(name, text) == exists, text
+
+
+URI_PARTS = st.sampled_from(
+    [
+        *"a1:/?#@%é \\",
+        "//",
+        "[::1]",
+        "[v1.a]",
+        "%2F",
+        "..",
+        "http:",
+        ":80",
+        "b c",
+        "\u202e",
+        "\ue000",
+    ]
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(URI_PARTS, max_size=8).map("".join))
+def test_uris_are_those_of_the_abnf(text: str) -> None:
+    rfc3987 = pytest.importorskip("rfc3987")
+    for name in ("URI", "URI_reference", "IRI", "IRI_reference"):
+        expected = bool(rfc3987.match(text, rule=name)) and "\u202e" not in text
+        assert is_of(name.lower().replace("_", "-"), text) == expected, text
+
+
+# ---- negation ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row["name"])
+def test_the_negation_leaves_out_all_of_a_format(row: dict[str, Any]) -> None:
+    grammar = json_schema({"type": ["string", "null"], "not": {"format": row["name"]}}).to_grammar()
+    for text in row["accepts"]:
+        assert is_match(WIDEST_FORMATS[row["name"]], text, widest=True)
+        assert not accepts(grammar, json.dumps(text, ensure_ascii=False))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("date", "time", "date-time"), ("ipv4", "ipv6"), ("ipv6", "hostname"), ("uuid", "date-time")],
+    ids=" ".join,
+)
+def test_formats_that_exclude_each_other_stay_whole(names: tuple[str, ...]) -> None:
+    one_of = [{"type": "string", "format": name} for name in names]
+    grammar = json_schema({"oneOf": one_of}).to_grammar()
+    for row in TABLE:
+        for text in row["accepts"] if row["name"] in names else ():
+            expected = sum(is_of(name, text) for name in names) == 1
+            assert accepts(grammar, json.dumps(text)) == expected, text
+
+
+# ---- Python reads what is generated -----------------------------------------------------------
+
+
+def random_text(automaton: Automaton, rng: random.Random) -> str:
+    """A random walk, that ends as soon as it may."""
+    state, text = automaton.start, bytearray()
+    while not automaton.is_accepting(state):
+        choices = [byte for byte in range(256) if automaton.step(state, byte)]
+        end = 0x22 if text and 0x22 in choices else rng.choice(choices)
+        text.append(end if len(text) > 40 else rng.choice(choices))
+        state = automaton.step(state, text[-1])
+    return text.decode()
+
+
+@pytest.mark.parametrize(
+    "python_type", [datetime.date, datetime.datetime, datetime.time, uuid.UUID]
+)
+def test_python_reads_what_is_generated(python_type: type) -> None:
+    automaton = compile_automaton(json_schema(python_type).to_grammar())
+    rng = random.Random(0)
+    for _ in range(100):
+        typed.parse(python_type, random_text(automaton, rng))
+
+
+@pytest.mark.parametrize(
+    ("python_type", "texts"),
+    [
+        (datetime.date, ["0000-01-01"]),
+        (datetime.datetime, ["0000-01-01T00:00:00Z", "2016-12-31T23:59:60Z"]),
+        (datetime.time, ["23:59:60Z"]),
+    ],
+)
+def test_what_python_cannot_read_is_not_generated_for_it(
+    python_type: type, texts: list[str]
+) -> None:
+    grammar = json_schema(python_type).to_grammar()
+    for text in texts:
+        assert not accepts(grammar, f'"{text}"')
