@@ -15,10 +15,16 @@ from sestina.lang.grammar_ir import EPSILON, NOTHING, Concat, Expr, Part, Permut
 MAX_STATES = 4096
 
 
-def any_order(parts: Iterable[Part], separator: Expr, lo: int = 0, hi: int | None = None) -> Expr:
+def any_order(
+    parts: Iterable[Part],
+    separator: Expr,
+    lo: int = 0,
+    hi: int | None = None,
+    keyword: str = "properties",
+) -> Expr:
     """What `Permute` describes; NOTHING if there is no such text.
 
-    Raises ConstraintLimitExceeded where that takes more than MAX_STATES sets of parts.
+    Raises ConstraintLimitExceeded, naming `keyword`, beyond MAX_STATES sets of parts.
     """
     live: list[Part] = []
     for part in parts:
@@ -29,10 +35,10 @@ def any_order(parts: Iterable[Part], separator: Expr, lo: int = 0, hi: int | Non
     node = Permute(tuple(live), separator, lo, hi)
     if not _Sets(node).can_end(0, 0):
         return NOTHING
-    return expanded(node)
+    return expanded(node, keyword)
 
 
-def expanded(node: Permute) -> Expr:
+def expanded(node: Permute, keyword: str = "properties") -> Expr:
     """The same language in Concat, Alt and Repeat. Cost and size: parts x sets of parts."""
     if node.hi == 0:
         return EPSILON
@@ -41,7 +47,7 @@ def expanded(node: Permute) -> Expr:
     sets = _Sets(node)
     after: dict[tuple[int, int], Expr] = {}
     pairs = [seq(node.separator, part.item) for part in node.parts]
-    for seen, occurred in reversed(sets.reachable()):
+    for seen, occurred in reversed(sets.reachable(keyword)):
         items = [part.item for part in node.parts] if not occurred else pairs
         found = [EPSILON] if sets.may_end(seen) else []
         again: list[Expr] = []
@@ -107,7 +113,7 @@ class _Sets:
                 found.append((i, following))
         return found
 
-    def reachable(self) -> list[tuple[int, int]]:
+    def reachable(self, keyword: str) -> list[tuple[int, int]]:
         """All of them, such that each leads only to itself and later ones."""
         found: dict[tuple[int, int], None] = {(0, 0): None}
         todo = [(0, 0)]
@@ -117,6 +123,7 @@ class _Sets:
             found |= dict.fromkeys(todo)
             if len(found) > MAX_STATES:
                 raise ConstraintLimitExceeded(
-                    f"{self.size} parts in any order, which are more than {MAX_STATES} sets"
+                    f"{self.size} parts in any order, which make more than {MAX_STATES} sets",
+                    keyword=keyword,
                 )
         return sorted(found, key=lambda key: (key[1], key[0].bit_count()))
