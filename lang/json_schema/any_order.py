@@ -12,7 +12,7 @@ from sestina.lang.errors import ConstraintLimitExceeded
 from sestina.lang.expr import either, is_nothing, maybe, seq, times
 from sestina.lang.grammar_ir import EPSILON, NOTHING, Concat, Expr, Part, Permute
 
-MAX_STATES = 4096
+MAX_STATES = 5000  # 12 properties and others
 
 
 def any_order(
@@ -49,7 +49,7 @@ def expanded(node: Permute, keyword: str = "properties") -> Expr:
     pairs = [seq(node.separator, part.item) for part in node.parts]
     for seen, occurred in reversed(sets.reachable(keyword)):
         items = [part.item for part in node.parts] if not occurred else pairs
-        found = [EPSILON] if sets.may_end(seen) else []
+        found: list[Expr] = [EPSILON] if sets.may_end(seen) else []
         again: list[Expr] = []
         for i, following in sets.steps(seen, occurred):
             if following == (seen, occurred):
@@ -87,7 +87,11 @@ class _Sets:
         self.repeats = any(part.repeats for part in node.parts)
         self.size = len(node.parts)
         self.is_counting = node.hi is not None and (self.repeats or node.hi < self.size)
-        self.required = sum(1 << i for i, part in enumerate(node.parts) if part.required)
+        self.required = self.bits(part.required for part in node.parts)
+        self.free = self.bits(p.repeats and not p.required for p in node.parts)
+
+    def bits(self, chosen: Iterable[bool]) -> int:
+        return sum(1 << i for i, is_chosen in enumerate(chosen) if is_chosen)
 
     def missing(self, seen: int) -> int:
         """How many more parts are needed."""
@@ -103,24 +107,30 @@ class _Sets:
             return False
         return missing <= self.size - seen.bit_count()
 
+    def joined(self, seen: int, i: int) -> int:
+        """A set and one more part; with enough of them it does not matter which may repeat."""
+        seen |= 1 << i
+        return seen | self.free if seen.bit_count() >= self.node.lo else seen
+
     def steps(self, seen: int, occurred: int) -> list[tuple[int, tuple[int, int]]]:
         """Which part may come next, and what it leads to."""
         count = occurred + 1 if self.is_counting else 1
         found = []
         for i, part in enumerate(self.node.parts):
-            following = (seen | 1 << i, count)
+            following = (self.joined(seen, i), count)
             if (part.repeats or not seen >> i & 1) and self.can_end(*following):
                 found.append((i, following))
         return found
 
     def reachable(self, keyword: str) -> list[tuple[int, int]]:
         """All of them, such that each leads only to itself and later ones."""
-        found: dict[tuple[int, int], None] = {(0, 0): None}
+        found = {(0, 0): None}
         todo = [(0, 0)]
-        while todo:
-            following = {key: None for one in todo for _, key in self.steps(*one)}
-            todo = [key for key in following if key not in found]
-            found |= dict.fromkeys(todo)
+        for one in todo:  # grows while it is walked
+            for _, following in self.steps(*one):
+                if following not in found:
+                    found[following] = None
+                    todo.append(following)
             if len(found) > MAX_STATES:
                 raise ConstraintLimitExceeded(
                     f"{self.size} parts in any order, which make more than {MAX_STATES} sets",

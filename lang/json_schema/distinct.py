@@ -118,7 +118,8 @@ class _Positions:
             levels.append(list(dict.fromkeys(taken)))
             if sum(map(len, levels)) > MAX_STATES:
                 refuse("uniqueItems of so many constants", self.pointer)
-        after = dict.fromkeys(levels[-1], EPSILON if len(self.choices) >= low else NOTHING)
+        end: Expr = EPSILON if len(self.choices) >= low else NOTHING
+        after = dict.fromkeys(levels[-1], end)
         for i in range(len(self.choices) - 1, -1, -1):
             before = self.layout.comma if i else EPSILON
             pairs = [(c.bit, seq(before, c.text)) for c in self.choices[i]]

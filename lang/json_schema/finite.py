@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from sestina.lang import json_text
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 MAX_DEPTH = 12
 MAX_VALUES = 10_000
+MAX_COMPARED = 500  # values that other keywords list: each is looked up in these
 MAX_INTEGERS = 64
 
 
@@ -25,8 +27,13 @@ def finite_values(compiler: Compiler, schema: Any, pointer: str) -> list[list[An
 
     Raises UnsupportedConstraint for a keyword that `values` does not understand.
     """
+    for _ in range(MAX_DEPTH):
+        if isinstance(schema, bool) or not ("$ref" in schema and len(schema) == 1):
+            break
+        schema, pointer = compiler.resolve(schema["$ref"], pointer)
     listed = _listed(compiler, schema, pointer, 0)
-    if listed is None or len(listed) > MAX_VALUES:
+    known = "enum" if isinstance(schema, dict) and "enum" in schema else ""
+    if listed is None or len(listed) > (MAX_VALUES if known else MAX_COMPARED):
         return None
     validator = Validator(compiler, pointer)
     groups: dict[Any, list[Any]] = {}
@@ -34,7 +41,7 @@ def finite_values(compiler: Compiler, schema: Any, pointer: str) -> list[list[An
         group = groups.setdefault(identity(value), [])
         if all(json_text.dumps(value) != json_text.dumps(other) for other in group):
             group.append(value)
-    return [group for group in groups.values() if validator.is_valid(group[0], schema)]
+    return [group for group in groups.values() if validator.is_valid(group[0], schema, known)]
 
 
 def identity(value: Any) -> Any:
@@ -52,10 +59,10 @@ def _listed(compiler: Compiler, schema: Any, pointer: str, depth: int) -> list[A
     """Values among which are all that are valid; None if nothing in the schema lists them."""
     if isinstance(schema, bool) or depth > MAX_DEPTH:
         return [] if schema is False else None
-    if "const" in schema:
-        return [schema["const"]]
     if "enum" in schema:
         return list(schema["enum"])
+    if "const" in schema:
+        return [schema["const"]]
     if "$ref" in schema:
         target, place = compiler.resolve(schema["$ref"], pointer)
         found = _listed(compiler, target, place, depth + 1)
@@ -78,17 +85,17 @@ def _of_types(schema: Schema) -> list[Any] | None:
     """All values of types that have few."""
     found: list[Any] = []
     for name in types_of(schema):
-        values = _FEW[name]() if name in _FEW else _integers(schema) if name == "integer" else None
+        values = _integers(schema) if name == "integer" else _FEW.get(name)
         if values is None:
             return None
         found += values
     return found
 
 
-_FEW = {"boolean": lambda: [False, True], "null": lambda: [None]}
+_FEW: Mapping[str, Iterable[Any]] = MappingProxyType({"boolean": (False, True), "null": (None,)})
 
 
-def _integers(schema: Schema) -> Iterable[int] | None:
+def _integers(schema: Schema) -> Iterable[Any] | None:
     """The integers between bounds that are near each other."""
     bounds = bounds_of(schema)
     lows = [b for b in (bounds.minimum, bounds.exclusive_minimum) if b is not None]
