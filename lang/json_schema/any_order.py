@@ -32,6 +32,8 @@ def any_order(
             live.append(part)
         elif part.required:
             return NOTHING
+    if len(live) == 1 and lo <= 1 and hi != 0:
+        return _one_part(live[0], separator, lo, hi)
     node = Permute(tuple(live), separator, lo, hi)
     if not _Sets(node).can_end(0, 0):
         return NOTHING
@@ -40,10 +42,6 @@ def any_order(
 
 def expanded(node: Permute, keyword: str = "properties") -> Expr:
     """The same language in Concat, Alt and Repeat. Cost and size: parts x sets of parts."""
-    if node.hi == 0:
-        return EPSILON
-    if len(node.parts) == 1:
-        return _one_part(node)
     sets = _Sets(node)
     after: dict[tuple[int, int], Expr] = {}
     pairs = [seq(node.separator, part.item) for part in node.parts]
@@ -67,12 +65,11 @@ def _then(first: Expr, rest: Expr) -> Expr:
     return Concat((first, rest))
 
 
-def _one_part(node: Permute) -> Expr:
-    (part,) = node.parts
-    most = node.hi if part.repeats else 1
-    more = None if most is None else most - 1
-    text = seq(part.item, times(seq(node.separator, part.item), 0, more))
-    return text if part.required or node.lo else maybe(text)
+def _one_part(part: Part, separator: Expr, lo: int, hi: int | None) -> Expr:
+    most = hi if part.repeats else 1
+    more = times(seq(separator, part.item), 0, None if most is None else most - 1)
+    text = seq(part.item, more)
+    return text if part.required or lo else maybe(text)
 
 
 class _Sets:
