@@ -10,7 +10,7 @@ from typing import Any
 
 from sestina.lang import json_text
 from sestina.lang.errors import ConstraintLimitExceeded, InvalidConstraint
-from sestina.lang.expr import either, is_nothing, joined, seq, times
+from sestina.lang.expr import either, is_nothing, joined, maybe, seq, times
 from sestina.lang.grammar_ir import (
     EPSILON,
     NOTHING,
@@ -59,13 +59,11 @@ class Layout:
     def container(self, brackets: bytes, body: Expr, *, may_be_empty: bool) -> Expr:
         """An object or array around a non-empty `body` (NOTHING: there is none)."""
         opening, closing = Literal(brackets[:1]), Literal(brackets[1:])
+        if may_be_empty and not self.indent and not is_nothing(body):
+            inside = maybe(seq(body, self.before_close))
+            return seq(opening, self.after_open, inside, closing)
         full = seq(opening, self.after_open, body, self.before_close, closing)
-        if not may_be_empty:
-            return full
-        if is_nothing(body) or self.indent:
-            return either([full, seq(opening, self.gap, closing)])
-        inside = times(seq(body, self.before_close), 0, 1)
-        return seq(opening, self.after_open, inside, closing)
+        return either([full, seq(opening, self.gap, closing)]) if may_be_empty else full
 
 
 def array(items: Sequence[Expr], others: Expr, low: int, high: int | None, layout: Layout) -> Expr:
