@@ -1,31 +1,46 @@
 """Parts in any order, each at most once: properties in any order, arrays of distinct constants.
 
 `Permute` says it in one node, for an automaton to follow lazily. Until the engine does, `expanded`
-writes it out, a node for each set of parts that can have been seen, up to MAX_STATES of them.
+writes it out: a node for each set of parts that can have been seen, with a branch for each part
+that may come next. The branches of a schema are limited: 12 properties make some 30,000.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from sestina.lang.errors import ConstraintLimitExceeded
 from sestina.lang.expr import either, is_nothing, maybe, seq, times
 from sestina.lang.grammar_ir import EPSILON, NOTHING, Concat, Expr, Part, Permute
 
-MAX_STATES = 5000  # 12 properties and others
+MAX_BRANCHES = 150_000
+
+
+@dataclass(slots=True)
+class Fuel:
+    """How many more branches one schema may take, here and where parts are counted."""
+
+    left: int = MAX_BRANCHES
+
+    def burn(self, count: int, keyword: str) -> None:
+        """Take some; raises ConstraintLimitExceeded, naming the keyword that is too large."""
+        self.left -= count
+        if self.left < 0:
+            raise ConstraintLimitExceeded(
+                f"sets and counts of parts, with more than {MAX_BRANCHES} branches", keyword=keyword
+            )
 
 
 def any_order(
     parts: Iterable[Part],
     separator: Expr,
+    fuel: Fuel,
     lo: int = 0,
     hi: int | None = None,
     keyword: str = "properties",
 ) -> Expr:
-    """What `Permute` describes; NOTHING if there is no such text.
-
-    Raises ConstraintLimitExceeded, naming `keyword`, beyond MAX_STATES sets of parts.
-    """
+    """What `Permute` describes; NOTHING if there is no such text. For the errors see `Fuel`."""
     live: list[Part] = []
     for part in parts:
         if not is_nothing(part.item):
@@ -37,15 +52,15 @@ def any_order(
     node = Permute(tuple(live), separator, lo, hi)
     if not _Sets(node).can_end(0, 0):
         return NOTHING
-    return expanded(node, keyword)
+    return expanded(node, fuel, keyword)
 
 
-def expanded(node: Permute, keyword: str = "properties") -> Expr:
+def expanded(node: Permute, fuel: Fuel, keyword: str) -> Expr:
     """The same language in Concat, Alt and Repeat. Cost and size: parts x sets of parts."""
     sets = _Sets(node)
     after: dict[tuple[int, int], Expr] = {}
     pairs = [seq(node.separator, part.item) for part in node.parts]
-    for seen, occurred in reversed(sets.reachable(keyword)):
+    for seen, occurred in reversed(sets.reachable(fuel, keyword)):
         items = [part.item for part in node.parts] if not occurred else pairs
         found: list[Expr] = [EPSILON] if sets.may_end(seen) else []
         again: list[Expr] = []
@@ -119,18 +134,15 @@ class _Sets:
                 found.append((i, following))
         return found
 
-    def reachable(self, keyword: str) -> list[tuple[int, int]]:
+    def reachable(self, fuel: Fuel, keyword: str) -> list[tuple[int, int]]:
         """All of them, such that each leads only to itself and later ones."""
         found = {(0, 0): None}
         todo = [(0, 0)]
         for one in todo:  # grows while it is walked
-            for _, following in self.steps(*one):
+            steps = self.steps(*one)
+            fuel.burn(len(steps), keyword)
+            for _, following in steps:
                 if following not in found:
                     found[following] = None
                     todo.append(following)
-            if len(found) > MAX_STATES:
-                raise ConstraintLimitExceeded(
-                    f"{self.size} parts in any order, which make more than {MAX_STATES} sets",
-                    keyword=keyword,
-                )
         return sorted(found, key=lambda key: (key[1], key[0].bit_count()))

@@ -75,6 +75,7 @@ def lower_containing(compiler: Compiler, schema: Schema, pointer: str, layout: L
         raise UnsupportedConstraint(
             "contains with such large bounds", pointer=pointer, keyword="contains"
         )
+    layout.fuel.burn(num_states << len(wanted), "contains")
     lowering = _Containing(compiler, wanted, pointer, layout)
     choices = [lowering.choices(item) for item in [*first, rest][: last + 1]]
     comma = layout.comma

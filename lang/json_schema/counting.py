@@ -8,9 +8,10 @@ from typing import NamedTuple
 from sestina.lang.errors import ConstraintLimitExceeded
 from sestina.lang.expr import either, is_nothing, maybe, seq
 from sestina.lang.grammar_ir import NOTHING, Expr
+from sestina.lang.json_schema.any_order import Fuel
+from sestina.lang.json_schema.layout import Layout
 
-MAX_COUNTED_MEMBERS = 200
-MAX_COUNTED_STATES = 4000
+MAX_COUNTED_MEMBERS = 200  # as many levels has the expression
 
 
 class Member(NamedTuple):
@@ -45,18 +46,18 @@ Tail = Callable[[int, "int | None"], tuple[Expr, bool]]
 def counted(
     members: Sequence[Member],
     tail: Tail,
-    comma: Expr,
+    layout: Layout,
     least: Sequence[AtLeast],
     most: int | None,
 ) -> Expr:
     """The non-empty sequences of members, then a tail, that meet the counts.
 
     `least` and `most` are about members that may be left out: the others are taken off before.
-    Size and cost: members x states.
+    Size and cost: members x states, which burn fuel.
     """
-    counting = _Counting(members, tail, least)
+    counting, comma = _Counting(members, tail, least), layout.comma
     start = _State(tuple(one.low for one in least), most, True)
-    levels = counting.reachable(start)
+    levels = counting.reachable(start, layout.fuel)
     after = {state: counting.ending(state, comma) for state in levels[-1]}
     for i in range(len(members) - 1, -1, -1):
         text, following = members[i].text, after
@@ -72,23 +73,20 @@ def counted(
 class _Counting:
     def __init__(self, members: Sequence[Member], tail: Tail, least: Sequence[AtLeast]) -> None:
         if len(members) > MAX_COUNTED_MEMBERS:
-            raise ConstraintLimitExceeded("too many properties to count")
+            raise ConstraintLimitExceeded("too many properties to count", keyword="properties")
         self.members, self.tail, self.least = members, tail, least
         self.has_extras = not is_nothing(tail(1, None)[0])
         self.to_come = [0] * (len(members) + 1)  # optional members from i on
         for i in range(len(members) - 1, -1, -1):
             self.to_come[i] = self.to_come[i + 1] + members[i].may_skip
 
-    def reachable(self, start: _State) -> list[list[_State]]:
+    def reachable(self, start: _State, fuel: Fuel) -> list[list[_State]]:
         """The states before each member and after the last."""
         levels = [[start]]
-        num_states = 1
         for i in range(len(self.members)):
             steps = (step for state in levels[-1] for step in self.steps(i, state))
             levels.append(list(dict.fromkeys(step for step in steps if step)))
-            num_states += len(levels[-1])
-            if num_states > MAX_COUNTED_STATES:
-                raise ConstraintLimitExceeded("too many properties to count")
+            fuel.burn(2 * len(levels[-1]), "properties")
         return levels
 
     def steps(self, i: int, state: _State) -> tuple[_State | None, _State | None]:

@@ -23,7 +23,6 @@ from sestina.lang.json_schema.refs import child
 if TYPE_CHECKING:
     from sestina.lang.json_schema.compiler import Compiler
 
-MAX_STATES = 4096
 MAX_POSITIONS = 64
 
 Groups = list[list[Any]]
@@ -37,7 +36,8 @@ def lower_distinct(compiler: Compiler, schema: Schema, pointer: str, layout: Lay
     groups = finite_values(compiler, rest, child(pointer, "items"))
     if not first and groups is not None:
         texts = [_texts(group, layout.inner()) for group in groups]
-        body = any_order(map(Part, texts), layout.comma, max(low, 1), high, "uniqueItems")
+        parts = map(Part, texts)
+        body = any_order(parts, layout.comma, layout.fuel, max(low, 1), high, "uniqueItems")
         return _array(body, low, layout)
     num_more = None if high is None else high - len(first)
     if groups is not None:
@@ -116,8 +116,7 @@ class _Positions:
         for choices in self.choices:
             taken = (t | c.bit for t in levels[-1] for c in choices if not t & c.bit)
             levels.append(list(dict.fromkeys(taken)))
-            if sum(map(len, levels)) > MAX_STATES:
-                refuse("uniqueItems of so many constants", self.pointer)
+            self.layout.fuel.burn(len(levels[-2]) * len(choices), "uniqueItems")
         end: Expr = EPSILON if len(self.choices) >= low else NOTHING
         after = dict.fromkeys(levels[-1], end)
         for i in range(len(self.choices) - 1, -1, -1):

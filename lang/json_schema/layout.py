@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -21,7 +21,7 @@ from sestina.lang.grammar_ir import (
     literal,
     optional,
 )
-from sestina.lang.json_schema.any_order import any_order
+from sestina.lang.json_schema.any_order import Fuel, any_order
 from sestina.lang.json_schema.string import quoted
 
 DEFAULT_ANY = 20
@@ -38,7 +38,8 @@ class Layout:
 
     comma, colon: the separators. after_open, before_close: around a non-empty body. gap: between
     the brackets of an empty one. indent: spaces a level, 0 where nothing depends on the depth.
-    any_order: properties may come in any order, not only as they are declared.
+    any_order: properties may come in any order, not only as they are declared. fuel: what all
+    orders of a schema may take.
     """
 
     comma: Expr
@@ -49,12 +50,14 @@ class Layout:
     indent: int = 0
     depth: int = 0
     any_order: bool = False
+    fuel: Fuel = field(default_factory=Fuel, compare=False)
 
     def inner(self) -> Layout:
         """The layout of what is nested inside."""
         if not self.indent:
             return self
-        return replace(_indented(self.indent, self.depth + 1), any_order=self.any_order)
+        below = _indented(self.indent, self.depth + 1)
+        return replace(below, any_order=self.any_order, fuel=self.fuel)
 
     def container(self, brackets: bytes, body: Expr, *, may_be_empty: bool) -> Expr:
         """An object or array around a non-empty `body` (NOTHING: there is none)."""
@@ -101,7 +104,8 @@ def constant(value: Any, layout: Layout) -> Expr:
         if not pairs:
             return layout.container(b"{}", NOTHING, may_be_empty=True)
         if layout.any_order:
-            body = any_order([Part(pair, required=True) for pair in pairs], layout.comma)
+            parts = [Part(pair, required=True) for pair in pairs]
+            body = any_order(parts, layout.comma, layout.fuel)
         else:
             body, _ = joined([(pair, False) for pair in pairs], layout.comma)
         return layout.container(b"{}", body, may_be_empty=False)
@@ -143,11 +147,8 @@ def _spaced(_: int) -> Layout:
     return Layout(seq(Literal(b","), space), seq(Literal(b":"), space))
 
 
-COMPACT = Layout(Literal(b","), Literal(b":"))
-
-
 def _compact(_: int) -> Layout:
-    return COMPACT
+    return Layout(Literal(b","), Literal(b":"))
 
 
 _MODES: Mapping[str, tuple[Callable[[int], Layout], int, int, int]] = MappingProxyType(

@@ -22,14 +22,14 @@ from sestina.lang.json_schema.any_order import any_order
 from sestina.lang.json_schema.counting import AtLeast, Member, counted
 from sestina.lang.json_schema.key_classes import canonical, is_match, partition
 from sestina.lang.json_schema.keywords import Schema, size
-from sestina.lang.json_schema.layout import COMPACT, Layout
+from sestina.lang.json_schema.layout import Layout, parse
 from sestina.lang.json_schema.refs import child
 from sestina.lang.json_schema.string import any_key_except, quoted
 
 if TYPE_CHECKING:
     from sestina.lang.json_schema.compiler import Compiler
 
-MAX_UNORDERED = 6  # required but not declared, among extras
+MAX_UNORDERED = 4  # required but not declared, among extras
 MAX_CHOSEN = 100  # ways to meet residual negations
 
 
@@ -179,7 +179,7 @@ class _Object:
         room: int | None,
     ) -> Expr:
         """The declared members in their order, then all others in any order; none is not meant."""
-        comma = self.layout.comma
+        comma, fuel = self.layout.comma, self.layout.fuel
         declared = [member for member in members if member.name in names]
         others = [Part(m.text, required=True) for m in members if m.name not in names]
         if len(others) > MAX_UNORDERED and not is_nothing(extra):
@@ -188,11 +188,11 @@ class _Object:
         def tail(missing: int, room: int | None) -> tuple[Expr, bool]:
             rest = Part(extra, required=missing > 0, repeats=True)
             most = None if room is None else room + len(others)
-            return any_order([*others, rest], comma, 1, most), not (others or missing)
+            return any_order([*others, rest], comma, fuel, 1, most), not (others or missing)
 
         is_any_enough = least == [AtLeast(1)] and all(member.may_skip for member in members)
         if (least and not is_any_enough) or room is not None:
-            return counted(declared, tail, comma, least, room)
+            return counted(declared, tail, self.layout, least, room)
         pairs = [(member.text, member.may_skip) for member in declared]
         rest, may_skip = tail(0, None)
         if not is_nothing(rest):
@@ -221,7 +221,7 @@ class _Object:
         found = []
         for chosen in product(*meeting):
             some = [replace(p, required=p.required or i in chosen) for i, p in enumerate(parts)]
-            found.append(any_order(some, self.layout.comma, max(low, 1), high))
+            found.append(any_order(some, self.layout.comma, self.layout.fuel, max(low, 1), high))
         return either(found)
 
 
@@ -231,7 +231,9 @@ def _key_language(compiler: Compiler, schema: Any, pointer: str) -> Expr:
         return any_key_except(frozenset()) if schema else NOTHING
     was, compiler.is_inlining = compiler.is_inlining, True
     try:
-        texts = compiler.schema(compiler.both({"type": "string"}, schema), pointer, COMPACT)
+        texts = compiler.schema(
+            compiler.both({"type": "string"}, schema), pointer, parse("compact")
+        )
     finally:
         compiler.is_inlining = was
     return And((any_key_except(frozenset()), texts))

@@ -15,7 +15,7 @@ from support.ir_matcher import accepts
 from sestina.lang import errors
 from sestina.lang import grammar_ir as ir
 from sestina.lang.constraint import json_schema
-from sestina.lang.json_schema.any_order import any_order, expanded
+from sestina.lang.json_schema.any_order import Fuel, any_order, expanded
 
 jsonschema = pytest.importorskip("jsonschema")
 
@@ -36,14 +36,14 @@ def test_permute_written_out_is_the_same_language(
 ) -> None:
     parts = tuple(ir.Part(ir.Literal(b"%c" % (97 + i)), *kind) for i, kind in enumerate(kinds))
     node = ir.Permute(parts, COMMA, lo, hi)
-    found = any_order(parts, COMMA, lo, hi)
+    found = any_order(parts, COMMA, Fuel(), lo, hi)
     for length in range(5):
         for letters in product("abc"[: len(parts)], repeat=length):
             text = ",".join(letters)
             wanted = accepts(ir.Grammar(node), text)
             assert accepts(ir.Grammar(found), text) == wanted, text
             if found != ir.NOTHING:
-                assert accepts(ir.Grammar(expanded(node)), text) == wanted, text
+                assert accepts(ir.Grammar(expanded(node, Fuel(), "")), text) == wanted, text
 
 
 def test_permute_says_what_its_docstring_does() -> None:
@@ -190,6 +190,48 @@ def test_more_properties_than_the_limit_are_refused() -> None:
         json_schema({"items": schema}, property_order="any")
     assert (caught.value.pointer, caught.value.keyword) == ("/items", "properties")
     json_schema({"items": schema})
+
+
+def test_rules_behind_many_orders_are_looked_at_once() -> None:
+    """9! orders lead through properties of which no text is known before others have one."""
+    rules = {
+        f"r{i}": {
+            "type": "object",
+            "properties": {f"p{j}": {"$ref": f"#/$defs/r{i + 1}"} for j in range(9)},
+            "required": [f"p{j}" for j in range(9)],
+        }
+        for i in range(2)
+    }
+    rules["r2"] = {"type": "integer"}
+    assert json_schema({"$ref": "#/$defs/r0", "$defs": rules}, property_order="any").report()
+
+
+MANY = {
+    "objects": {"prefixItems": [{"properties": {f"p{i}": {} for i in range(12)}}] * 8},
+    "constants": {"enum": [{f"p{i}": n for i in range(12)} for n in range(8)]},
+    "counts": {
+        "prefixItems": [
+            {
+                "type": "object",
+                "properties": {f"p{i}": {} for i in range(60)},
+                "additionalProperties": False,
+                "minProperties": 20,
+                "maxProperties": 40,
+            }
+        ]
+        * 200
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "order"), [("objects", "any"), ("constants", "any"), ("counts", "declared")]
+)
+def test_many_large_objects_are_refused_together(name: str, order: str) -> None:
+    with pytest.raises(errors.ConstraintLimitExceeded) as caught:
+        json_schema(MANY[name], property_order=order)
+    assert caught.value.pointer is not None
+    assert caught.value.keyword == "properties"
 
 
 def test_an_unknown_order_is_refused() -> None:
