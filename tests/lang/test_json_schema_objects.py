@@ -14,7 +14,7 @@ from support.ir_matcher import accepts
 
 from sestina.lang import errors
 from sestina.lang import grammar_ir as ir
-from sestina.lang.constraint import json_schema
+from sestina.lang.constraint import from_data, json_schema
 from sestina.lang.json_schema.any_order import Fuel, any_order, expanded
 
 jsonschema = pytest.importorskip("jsonschema")
@@ -240,8 +240,10 @@ def test_an_unknown_order_is_refused() -> None:
 
 
 def test_the_order_survives_a_round_trip() -> None:
-    data = json_schema({}, property_order="any").to_data()
-    assert data["property_order"] == "any"
+    schema = json_schema({"type": "object", **POINT}, property_order="any")
+    again = from_data(schema.to_data())
+    assert again == schema != json_schema({"type": "object", **POINT})
+    assert accepts(again.to_grammar(), '{"y":2,"x":1}')
 
 
 # ---- whitespace -------------------------------------------------------------------------------
