@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 MAX_STATES = 4096
 MAX_POSITIONS = 300
-MAX_AT_ONCE = 4
+MAX_AT_ONCE = 6
 
 Held = tuple[int, ...]
 """How many items were counted for each `contains`, up to what matters."""
