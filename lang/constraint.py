@@ -64,33 +64,36 @@ class JsonSchema(Constraint):
     """The text is a JSON value that is valid under a schema.
 
     Every keyword of draft 2020-12 (and its older spellings) is enforced or refused with its place;
-    `sestina.lang.json_schema.keywords` has the table. Declared properties come in their declared
-    order, all others after them in any order.
+    `sestina.lang.json_schema.keywords` has the table.
 
     source: the schema as canonical JSON text, keys in the user's order.
     whitespace: "spaced" (an optional space after `,` and `:`), "compact", "any", "any(n)" (up to n
         whitespace characters wherever JSON allows some, 20 for "any") or "indent(n)" (the layout
         of json.dumps(indent=n)). No whitespace before or after the value.
+    property_order: "declared" (declared properties in their order, then all others in any order)
+        or "any" (every order, of objects with a limited number of properties).
     """
 
     kind: ClassVar[str] = "json_schema"
     source: str
     whitespace: str = "spaced"
+    property_order: str = "declared"
 
     def __post_init__(self) -> None:
         _require_text(self.source, "a JSON Schema")
         _require_text(self.whitespace, "whitespace")
+        _require_text(self.property_order, "property_order")
         self.to_grammar()
 
     def _lower(self) -> ir.Grammar:
-        return schemas.lower(self.source, self.whitespace).grammar
+        return schemas.lower(self.source, self.whitespace, self.property_order).grammar
 
     def report(self) -> schemas.Report:
         """Which keywords, at which places, are enforced, and which are annotations only.
 
         What is refused is no part of it: such a schema raises when the constraint is made.
         """
-        return schemas.lower(self.source, self.whitespace).report
+        return schemas.lower(self.source, self.whitespace, self.property_order).report
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +166,9 @@ def regex(pattern: str) -> Regex:
     return Regex(pattern)
 
 
-def json_schema(schema: object, *, whitespace: str = "spaced") -> JsonSchema:
+def json_schema(
+    schema: object, *, whitespace: str = "spaced", property_order: str = "declared"
+) -> JsonSchema:
     """The text is JSON valid under `schema`.
 
     A dict or bool is a schema; a str is one as JSON text; anything else is a Python type (pydantic
@@ -177,7 +182,7 @@ def json_schema(schema: object, *, whitespace: str = "spaced") -> JsonSchema:
         value = schema
     else:
         value = typed.schema_of(schema)
-    return JsonSchema(json_text.dumps(value), whitespace)
+    return JsonSchema(json_text.dumps(value), whitespace, property_order)
 
 
 def choices(options: Sequence[str]) -> Choices:

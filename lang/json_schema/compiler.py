@@ -73,10 +73,10 @@ class Lowered(NamedTuple):
 
 
 @functools.lru_cache(maxsize=256)
-def lower(source: str, whitespace: str = "spaced") -> Lowered:
+def lower(source: str, whitespace: str = "spaced", property_order: str = "declared") -> Lowered:
     """The language of the schema in `source` (JSON text); raises a ConstraintError."""
     compiler = Compiler(json_text.loads(source))
-    grammar = compiler.compile(layouts.parse(whitespace))
+    grammar = compiler.compile(layouts.parse(whitespace, property_order))
     report = Report(tuple(compiler.enforced), tuple(compiler.annotations))
     return Lowered(grammar, report)
 

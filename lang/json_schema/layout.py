@@ -1,19 +1,29 @@
-"""Where whitespace may stand in generated JSON."""
+"""Where whitespace may stand in generated JSON, and whether properties have an order."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
 
 from sestina.lang import json_text
 from sestina.lang.errors import ConstraintLimitExceeded, InvalidConstraint
-from sestina.lang.expr import either, is_nothing, joined, seq, times
-from sestina.lang.grammar_ir import EPSILON, NOTHING, ByteSet, Expr, Literal, literal, optional
+from sestina.lang.expr import either, is_nothing, joined, maybe, seq, times
+from sestina.lang.grammar_ir import (
+    EPSILON,
+    NOTHING,
+    ByteSet,
+    Expr,
+    Literal,
+    Part,
+    literal,
+    optional,
+)
 from sestina.lang.json_schema import number
+from sestina.lang.json_schema.any_order import Fuel, any_order
 from sestina.lang.json_schema.string import quoted
 
 DEFAULT_ANY = 20
@@ -30,6 +40,8 @@ class Layout:
 
     comma, colon: the separators. after_open, before_close: around a non-empty body. gap: between
     the brackets of an empty one. indent: spaces a level, 0 where nothing depends on the depth.
+    any_order: properties may come in any order, not only as they are declared. fuel: what all
+    orders of a schema may take.
     """
 
     comma: Expr
@@ -39,21 +51,24 @@ class Layout:
     gap: Expr = EPSILON
     indent: int = 0
     depth: int = 0
+    any_order: bool = False
+    fuel: Fuel = field(default_factory=Fuel, compare=False)
 
     def inner(self) -> Layout:
         """The layout of what is nested inside."""
-        return _indented(self.indent, self.depth + 1) if self.indent else self
+        if not self.indent:
+            return self
+        below = _indented(self.indent, self.depth + 1)
+        return replace(below, any_order=self.any_order, fuel=self.fuel)
 
     def container(self, brackets: bytes, body: Expr, *, may_be_empty: bool) -> Expr:
         """An object or array around a non-empty `body` (NOTHING: there is none)."""
         opening, closing = Literal(brackets[:1]), Literal(brackets[1:])
+        if may_be_empty and not self.indent and not is_nothing(body):
+            inside = maybe(seq(body, self.before_close))
+            return seq(opening, self.after_open, inside, closing)
         full = seq(opening, self.after_open, body, self.before_close, closing)
-        if not may_be_empty:
-            return full
-        if is_nothing(body) or self.indent:
-            return either([full, seq(opening, self.gap, closing)])
-        inside = times(seq(body, self.before_close), 0, 1)
-        return seq(opening, self.after_open, inside, closing)
+        return either([full, seq(opening, self.gap, closing)]) if may_be_empty else full
 
 
 def array(items: Sequence[Expr], others: Expr, low: int, high: int | None, layout: Layout) -> Expr:
@@ -84,16 +99,19 @@ def array(items: Sequence[Expr], others: Expr, low: int, high: int | None, layou
 
 
 def constant(value: Any, layout: Layout) -> Expr:
-    """Exactly this JSON value: keys in order, strings canonically spelled, numbers in any spelling
-    of their value."""
+    """Exactly this JSON value: strings canonically spelled, numbers in any spelling of their
+    value, keys in order unless the layout has any order."""
     if isinstance(value, dict):
         inner = layout.inner()
-        pairs = [
-            (seq(quoted(key), layout.colon, constant(item, inner)), False)
-            for key, item in value.items()
-        ]
-        body, _ = joined(pairs, layout.comma)
-        return layout.container(b"{}", body, may_be_empty=not pairs)
+        pairs = [seq(quoted(k), layout.colon, constant(v, inner)) for k, v in value.items()]
+        if not pairs:
+            return layout.container(b"{}", NOTHING, may_be_empty=True)
+        if layout.any_order:
+            parts = [Part(pair, required=True) for pair in pairs]
+            body = any_order(parts, layout.comma, layout.fuel)
+        else:
+            body, _ = joined([(pair, False) for pair in pairs], layout.comma)
+        return layout.container(b"{}", body, may_be_empty=False)
     if isinstance(value, list):
         items = [constant(item, layout.inner()) for item in value]
         return array(items, NOTHING, len(items), len(items), layout)
@@ -134,11 +152,8 @@ def _spaced(_: int) -> Layout:
     return Layout(seq(Literal(b","), space), seq(Literal(b":"), space))
 
 
-COMPACT = Layout(Literal(b","), Literal(b":"))
-
-
 def _compact(_: int) -> Layout:
-    return COMPACT
+    return Layout(Literal(b","), Literal(b":"))
 
 
 _MODES: Mapping[str, tuple[Callable[[int], Layout], int, int, int]] = MappingProxyType(
@@ -151,8 +166,15 @@ _MODES: Mapping[str, tuple[Callable[[int], Layout], int, int, int]] = MappingPro
 )
 
 
-def parse(whitespace: str) -> Layout:
+PROPERTY_ORDERS = ("declared", "any")
+
+
+def parse(whitespace: str, property_order: str = "declared") -> Layout:
     """The layout named "compact", "spaced", "any", "any(n)" or "indent(n)"."""
+    if property_order not in PROPERTY_ORDERS:
+        raise InvalidConstraint(
+            f"unknown property_order {property_order!r}; known: {', '.join(PROPERTY_ORDERS)}"
+        )
     matched = re.fullmatch(r"([a-z]+)(?:\((\d{1,6})\))?", whitespace)
     if matched is None or matched[1] not in _MODES:
         raise InvalidConstraint(
@@ -162,4 +184,5 @@ def parse(whitespace: str) -> Layout:
     count = int(matched[2]) if matched[2] is not None else default
     if not low <= count <= high or (matched[2] is not None and not high):
         raise InvalidConstraint(f"whitespace {whitespace!r}: needs a number from {low} to {high}")
-    return build(count)
+    layout = build(count)
+    return replace(layout, any_order=True) if property_order == "any" else layout
