@@ -120,7 +120,7 @@ class _BodyReader:
             if len(text) != 1 or len(last) != 1 or last < text:
                 cursor.fail("a range goes from one character to a later one", start)
             expr = char(ir.normalise([(ord(text), ord(last))]))
-        elif cursor.peek() == "i" and not NAME.match(cursor.text, cursor.at + 1):
+        elif cursor.peek() == "i":
             cursor.at += 1
             expr = seq(*map(either_case, text))
         else:
@@ -238,7 +238,8 @@ class _BodyReader:
         prefix = f"%json {start} "
         for name, body in grammar.rules.items():
             self.source.merged[prefix + name] = renamed(body, prefix)
-        self.add_token(f"%json {start}", renamed(grammar.start, prefix), start)
+        self.source.merged[prefix] = renamed(grammar.start, prefix)
+        self.add_token(f"%json {start}", ir.Rule(prefix), start)
 
     # ---- around atoms
 

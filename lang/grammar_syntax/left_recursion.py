@@ -20,13 +20,11 @@ from sestina.lang import grammar_ir as ir
 from sestina.lang.errors import ConstraintLimitExceeded, UnsupportedConstraint
 from sestina.lang.expr import either, is_nothing, maybe, seq, times
 from sestina.lang.grammar_syntax.components import components
-from sestina.lang.grammar_syntax.references import children, postorder
+from sestina.lang.grammar_syntax.references import Bodies, children, postorder
 from sestina.lang.grammar_syntax.values import Values
 
 MAX_REWRITE = 200_000
 """Nodes that rewriting may make."""
-
-Bodies = dict[str, ir.Expr]
 
 
 @dataclass(slots=True)
@@ -41,21 +39,22 @@ class Split:
     rest: ir.Expr = ir.NOTHING
 
 
-def without_left_recursion(bodies: Mapping[str, ir.Expr]) -> Bodies:
+def without_left_recursion(bodies: Mapping[str, ir.Expr], values: Values) -> Bodies:
     """The same rules (and new ones, named with a leading %) without left recursion.
 
+    values: of `bodies`.
     Linear for rules that begin with themselves; the square of the number of rules that begin with
     one another. Raises ConstraintLimitExceeded when that passes MAX_REWRITE, UnsupportedConstraint
     for left recursion through an intersection.
     """
-    return _Rewriter(bodies).run()
+    return _Rewriter(bodies, values).run()
 
 
 class _Rewriter:
-    def __init__(self, bodies: Mapping[str, ir.Expr]) -> None:
+    def __init__(self, bodies: Mapping[str, ir.Expr], values: Values) -> None:
         self.original = bodies
         self.bodies = dict(bodies)
-        self.values = Values(bodies)
+        self.values = values
         self.nonempty: dict[str, str] = {}
         self.pending: list[str] = []
         self.made = 0

@@ -14,6 +14,7 @@ from sestina.lang.errors import (
 from sestina.lang.expr import either, seq, times
 from sestina.lang.grammar_syntax.left_recursion import without_left_recursion
 from sestina.lang.grammar_syntax.references import (
+    Bodies,
     acyclic_order,
     inline_small,
     mentions,
@@ -22,11 +23,14 @@ from sestina.lang.grammar_syntax.references import (
     substitute,
 )
 from sestina.lang.grammar_syntax.source import Definition, Source
+from sestina.lang.grammar_syntax.tail_recursion import without_tail_recursion
 from sestina.lang.grammar_syntax.templates import instantiate
 from sestina.lang.grammar_syntax.values import NO_TEXT, Values
 
 MAX_INLINE = 1_000
 """Nodes of a definition that is written out wherever it is used."""
+
+MAX_INLINE_TOTAL = 50_000
 
 
 def lower_source(source: Source, start: str) -> ir.Grammar:
@@ -42,44 +46,35 @@ def lower_source(source: Source, start: str) -> ir.Grammar:
     definitions = instantiate(source)
     terminals = {n: d.body for n, d in definitions.items() if d.is_terminal}
     _check_terminals(source, terminals)
-    terminals = inline_small({**terminals, _IGNORED: _ignored(source)}, MAX_INLINE)
-    _check_boolean(source, terminals)
-    ignored = terminals.pop(_IGNORED)
-
-    def token(name: str) -> ir.Expr | None:
-        if name not in terminals:
-            return None
-        body = terminals[name]
-        small = not mentions(body) and len(postorder(body)) <= MAX_INLINE
-        return seq(body if small else ir.Rule(name), ignored)
-
-    tokens = {name: token(name) for name in terminals}
-    rules = {
-        name: substitute(d.body, tokens.get) for name, d in definitions.items() if not d.is_terminal
-    }
-    bodies = {**terminals, **source.merged, **rules}
-    bodies[_START] = seq(ignored, tokens.get(start) or ir.Rule(start))
+    ignored = ir.Rule(_IGNORED) if source.ignored else ir.EPSILON
+    tokens = {name: seq(ir.Rule(name), ignored) for name in terminals}
+    bodies = {**terminals, **source.merged, _IGNORED: times(either(source.ignored), 0, None)}
+    for name, definition in definitions.items():
+        if not definition.is_terminal:
+            bodies[name] = substitute(definition.body, tokens.get)
+    bodies[_START] = seq(ignored, tokens.get(start, ir.Rule(start)))
+    bodies = inline_small(without_tail_recursion(bodies), MAX_INLINE, MAX_INLINE_TOTAL)
+    _check_boolean(source, {name: bodies[name] for name in (*terminals, _IGNORED)})
     return _finished(source, start, bodies)
 
 
-def _finished(source: Source, start: str, bodies: dict[str, ir.Expr]) -> ir.Grammar:
-    bodies = inline_small(bodies, MAX_INLINE)
-    needed = [_START, *reachable(bodies[_START], bodies)]
-    try:
-        bodies = without_left_recursion({name: bodies[name] for name in needed})
-    except ConstraintLimitExceeded as error:
-        _point(source, error)
-    body = bodies.pop(_START)
-    values = Values({**bodies, _START: body})
-    if values[body] == NO_TEXT:
+def _finished(source: Source, start: str, bodies: Bodies) -> ir.Grammar:
+    """The part of the rules that is used, without left recursion."""
+    bodies = {name: bodies[name] for name in [_START, *reachable(bodies[_START], bodies)]}
+    values = Values(bodies)
+    if values[bodies[_START]] == NO_TEXT:
         raise UnsatisfiableConstraint(
             f"no text is derived by the rule {start}",
             keyword=start,
             source=source.text,
             position=source.definitions[start].position,
         )
-    rules = {name: bodies[name] for name in reachable(body, bodies)}
-    return ir.Grammar(body, MappingProxyType(rules))
+    try:
+        bodies = without_left_recursion(bodies, values)
+    except ConstraintLimitExceeded as error:
+        _point(source, error)
+    body = bodies.pop(_START)
+    return ir.Grammar(body, MappingProxyType({n: bodies[n] for n in reachable(body, bodies)}))
 
 
 def _point(source: Source, error: ConstraintLimitExceeded) -> NoReturn:
@@ -91,10 +86,6 @@ def _point(source: Source, error: ConstraintLimitExceeded) -> NoReturn:
         source=source.text,
         position=0 if definition is None else definition.position,
     ) from None
-
-
-def _ignored(source: Source) -> ir.Expr:
-    return times(either(source.ignored), 0, None)
 
 
 def _check_names(source: Source) -> None:
@@ -125,7 +116,7 @@ def _check_name(source: Source, name: str) -> None:
         )
 
 
-def _check_terminals(source: Source, terminals: dict[str, ir.Expr]) -> None:
+def _check_terminals(source: Source, terminals: Bodies) -> None:
     """A terminal may use other terminals, but not itself."""
     used = {name: [n for n in mentions(body) if n in terminals] for name, body in terminals.items()}
     endless = terminals.keys() - set(acyclic_order(used))
@@ -139,12 +130,12 @@ def _check_terminals(source: Source, terminals: dict[str, ir.Expr]) -> None:
         )
 
 
-def _check_boolean(source: Source, terminals: dict[str, ir.Expr]) -> None:
+def _check_boolean(source: Source, terminals: Bodies) -> None:
     for name, body in terminals.items():
         if mentions(body) and any(isinstance(n, (ir.And, ir.Not)) for n in postorder(body)):
             definition: Definition | None = source.definitions.get(name)
             raise ConstraintLimitExceeded(
-                f"& or ~ over a terminal of more than {MAX_INLINE} parts",
+                "& or ~ over terminals of too many parts",
                 keyword=name,
                 source=source.text,
                 position=0 if definition is None else definition.position,

@@ -7,13 +7,16 @@ from collections.abc import Callable, Collection, Mapping
 from sestina.lang import grammar_ir as ir
 from sestina.lang.expr import either, seq, times
 
+Bodies = dict[str, ir.Expr]
+
 
 def children(node: ir.Expr) -> tuple[ir.Expr, ...]:
     """The direct parts of a node; a rule reference has none."""
-    if isinstance(node, (ir.Concat, ir.Alt, ir.And)):
-        return node.items
-    if isinstance(node, (ir.Repeat, ir.Not)):
-        return (node.item,)
+    kind = type(node)
+    if kind is ir.Concat or kind is ir.Alt or kind is ir.And:
+        return node.items  # type: ignore[union-attr]
+    if kind is ir.Repeat or kind is ir.Not:
+        return (node.item,)  # type: ignore[union-attr]
     return ()
 
 
@@ -113,16 +116,30 @@ def reachable(start: ir.Expr, bodies: Mapping[str, ir.Expr]) -> list[str]:
     return todo
 
 
-def inline_small(bodies: Mapping[str, ir.Expr], max_size: int) -> dict[str, ir.Expr]:
+def inline_small(bodies: Mapping[str, ir.Expr], max_size: int, max_total: int) -> Bodies:
     """Bodies in which references to small definitions without rules are replaced by their bodies.
 
-    Such parts are regular, which a runtime treats best in one piece; the bound keeps doubling
-    chains (`a: b b`, `b: c c`, ...) from growing without end.
+    Such parts are regular, which a runtime treats best in one piece. A definition of more than
+    `max_size` nodes stays a rule, as does everything once `max_total` nodes were written out, so
+    doubling chains (`a: b b`, `b: c c`, ...) cost what they are, not what they stand for.
     """
-    small: dict[str, ir.Expr] = {}
+    small: dict[str, tuple[ir.Expr, int]] = {}
+    left = max_total
+
+    def replace(name: str) -> ir.Expr | None:
+        nonlocal left
+        body, size = small.get(name, (None, 0))
+        if size > left:
+            return None
+        left -= size
+        return body
+
     out = dict(bodies)
-    for name in acyclic_order({name: mentions(body) for name, body in bodies.items()}):
-        out[name] = body = substitute(out[name], small.get)
-        if not mentions(body) and unrolled_size(body) <= max_size:
-            small[name] = body
-    return {name: substitute(body, small.get) for name, body in out.items()}
+    order = acyclic_order({name: mentions(body) for name, body in bodies.items()})
+    for name in order:
+        out[name] = body = substitute(out[name], replace)
+        if not mentions(body) and (size := unrolled_size(body)) <= max_size:
+            small[name] = (body, size)
+    for name in bodies.keys() - set(order):
+        out[name] = substitute(out[name], replace)
+    return out
