@@ -42,7 +42,7 @@ _PATTERNS = {
     "NEWLINE": r"(?:\r?\n)+",
     "SH_COMMENT": r"#[^\n]*",
     "CPP_COMMENT": r"//[^\n]*",
-    "C_COMMENT": r"/\*(?:[^*]|\*+[^*/])*\*+/",
+    "C_COMMENT": r"/\*[^*]*\*+(?:[^*/][^*]*\*+)*/",
     "SQL_COMMENT": r"--[^\n]*",
 }
 

@@ -81,7 +81,8 @@ def _read_directive(cursor: Cursor, source: Source) -> None:
     directive = cursor.match(_DIRECTIVE) or ""
     cursor.match(SPACE)
     if directive == "%ignore":
-        source.ignored.append(read_body(cursor, source, in_terminal=True))
+        body = read_body(cursor, source, in_terminal=True)
+        source.ignored.append(Definition(body, start, is_terminal=True))
     elif directive == "%import":
         _read_import(cursor, source)
     elif directive == "%llguidance":

@@ -46,7 +46,7 @@ class Source:
     definitions: dict[str, Definition] = field(default_factory=dict)
     uses: dict[str, int] = field(default_factory=dict)
     template_uses: dict[str, TemplateUse] = field(default_factory=dict)
-    ignored: list[ir.Expr] = field(default_factory=list)
+    ignored: list[Definition] = field(default_factory=list)
     merged: dict[str, ir.Expr] = field(default_factory=dict)
 
     def define(self, name: str, definition: Definition) -> None:
