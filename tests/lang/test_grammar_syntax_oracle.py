@@ -33,8 +33,9 @@ def larks(source: str) -> Accepts:
             parser.parse(text)
         except lark.exceptions.UnexpectedInput:
             return False
-        except RuntimeError as error:  # it found two complete parses that ignored text tells apart
-            assert "multiple start symbol items" in str(error)
+        except RuntimeError as error:
+            # Two complete parses that differ in what they ignore; it takes that for a bug.
+            return "multiple start symbol items" in str(error)
         return True
 
     return accepts
@@ -78,19 +79,19 @@ def sources(
     return each.map(lambda made: "".join(f"{n}: {b}\n" for n, b in zip(names, made, strict=True)))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(sources(RULES))
 def test_random_grammars_derive_what_lark_parses(source: str) -> None:
-    """Recursion of every kind, left recursion behind nullable rules, unit cycles, no text at all."""
+    """Every kind of recursion, left recursion behind nullable rules, unit cycles, no text."""
     expected, got = larks(source), ours(source)
-    for text in texts("xy", 5):
+    for text in texts("xy", 4):
         assert got(text) == expected(text), text
 
 
 IGNORED = ('" "+', '" "', '"#" /[^\\n]/*', "/[ \\n]+/", '"##"', '"\\n"', "/x+#/", '"y"')
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=20)
 @given(
     sources(RULES[:3], leaves=st.sampled_from(['"x"', '"y"', '"xy"', '"\\n"', '" x"', *RULES[:3]])),
     st.lists(st.sampled_from(IGNORED), min_size=1, max_size=3, unique=True),
