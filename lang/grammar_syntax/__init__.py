@@ -1,14 +1,18 @@
-"""Grammar source to constraint IR: Lark's notation and GBNF.
+r"""Grammar source to constraint IR: Lark's notation and GBNF.
 
     source --lark_reader | gbnf_reader--> Source (definitions) --templates, lowering--> rules
     rules --left_recursion--> rules that a runtime can walk      `lower` is all of it
 
 The language is that of the grammar as mathematics has it. A Lark grammar is taken as its Earley
 parser with the `dynamic_complete` lexer takes it: a terminal may match any text of its regex, not
-only the longest, and any number of `%ignore` terminals may stand before, between and after
-terminals, never inside one. So every text of Lark's other lexers (which take the longest match, or
-decide for a keyword over a name) is in the language, but not the other way round: `"if" NAME` also
-derives `ifx`.
+only the longest, and `%ignore` terminals, each matched as long as it can be, may stand before,
+between and after terminals, never inside one. Lark's other lexers take the longest match, or decide
+for a keyword over a name, so they may read less: `"if" NAME` also derives `ifx`. Priorities, `?`,
+`!` and aliases choose between parses or shape trees, and change no language.
+
+How far an ignored text goes must be told by the next byte (`extension`), else it is refused. Where
+that byte could begin more ignored text but does not (a lone carriage return after
+`%ignore /(\r?\n)+/`), the language is the narrower one, without what follows.
 
 Both readers refuse what they do not enforce, with its place; each lists what it understands.
 Limits: MAX_SOURCE_LEN characters, groups nested `groups.MAX_NESTING` deep.

@@ -23,7 +23,7 @@ from sestina.lang.grammar_syntax.components import components
 from sestina.lang.grammar_syntax.references import Bodies, children, postorder
 from sestina.lang.grammar_syntax.values import Values
 
-MAX_REWRITE = 200_000
+MAX_REWRITE = 100_000
 """Nodes that rewriting may make."""
 
 

@@ -17,8 +17,8 @@ from sestina.lang.grammar_syntax.references import Bodies, mentions
 def without_tail_recursion(bodies: Mapping[str, ir.Expr]) -> Bodies:
     """The same rules, with a loop in each that mentions itself only as the last of a sequence.
 
-    >>> without_tail_recursion({"a": either([seq(ir.literal("x"), ir.Rule("a")), ir.EPSILON])})
-    {'a': Repeat(item=Literal(data=b'x'), lo=0, hi=None)}
+    >>> without_tail_recursion({"a": either([seq(ir.literal("xy"), ir.Rule("a")), ir.EPSILON])})
+    {'a': Repeat(item=Literal(data=b'xy'), lo=0, hi=None)}
     """
     return {name: _with_loop(name, body) for name, body in bodies.items()}
 
