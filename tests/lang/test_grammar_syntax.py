@@ -164,6 +164,22 @@ def test_ignored_text_does_not_stop_early_for_the_next_terminal() -> None:
 
 
 @pytest.mark.parametrize(
+    ("ignored", "between"),
+    [
+        (r"/\s+/", " \n\t"),
+        ('"//" /.*/', "// é\n"),
+        (r"/\/\*[^*]*\*+([^*\/][^*]*\*+)*\//", "/* x **/"),
+        (r"/\{[^}]*\}/", "{x}{}"),
+        (r"/\\[ \t]*\r?\n/", "\\ \n"),
+    ],
+)
+def test_usual_forms_of_ignored_text(ignored: str, between: str) -> None:
+    accepts = acceptor(lower(f'start: "x" "x"\n%ignore {ignored}\n%ignore "\\n"\n'))
+    assert accepts(f"{between}x{between}x{between}")
+    assert not accepts(f"x{between}")
+
+
+@pytest.mark.parametrize(
     ("ignored", "kind"),
     [
         ("/[ab]*a/", errors.UnsupportedConstraint),
