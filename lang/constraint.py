@@ -15,9 +15,9 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from sestina.lang import grammar_ir as ir
+from sestina.lang import grammar_syntax, json_text, regex_syntax, typed
 from sestina.lang import json_schema as schemas
-from sestina.lang import json_text, regex_syntax, typed
-from sestina.lang.errors import InvalidConstraint, UnsupportedConstraint
+from sestina.lang.errors import InvalidConstraint
 
 MAX_CHOICES = 100_000
 
@@ -122,17 +122,26 @@ class Choices(Constraint):
 
 @dataclass(frozen=True, slots=True)
 class Grammar(Constraint):
-    """The text is derived by a Lark grammar. Refused for now: no runtime enforces one yet."""
+    """The text is derived by a context-free grammar; see `sestina.lang.grammar_syntax`.
+
+    syntax: "lark", "gbnf" or "auto", which looks at the first rule. start: the rule to derive from;
+        None is the one that the syntax itself starts with, `start` in Lark and `root` in GBNF.
+    """
 
     kind: ClassVar[str] = "grammar"
     source: str
+    syntax: str = "auto"
+    start: str | None = None
 
     def __post_init__(self) -> None:
         _require_text(self.source, "a grammar")
+        _require_text(self.syntax, "the syntax of a grammar")
+        if self.start is not None:
+            _require_text(self.start, "the start rule of a grammar")
         self.to_grammar()
 
     def _lower(self) -> ir.Grammar:
-        raise UnsupportedConstraint("Lark grammars are not supported yet", keyword="grammar")
+        return grammar_syntax.lower(self.source, self.syntax, self.start)
 
 
 _KINDS: Mapping[str, type[Constraint]] = MappingProxyType(
@@ -192,9 +201,13 @@ def choices(options: Sequence[str]) -> Choices:
     return Choices(tuple(options))
 
 
-def grammar(source: str) -> Grammar:
-    """The text is derived by the Lark grammar `source`."""
-    return Grammar(source)
+def grammar(source: str, *, syntax: str = "auto", start: str | None = None) -> Grammar:
+    """The text is derived by a grammar in Lark's notation or in GBNF.
+
+    >>> grammar('start: "(" start ")" | "x"').to_grammar().start
+    Rule(name='start')
+    """
+    return Grammar(source, syntax, start)
 
 
 @functools.lru_cache(maxsize=256)

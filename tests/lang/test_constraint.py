@@ -17,6 +17,8 @@ EXAMPLES = [
     c.json_schema({"type": "object", "properties": {"z": {"minimum": 0.1}, "a": True}}),
     c.json_schema('{"type": "integer"}', whitespace="compact"),
     c.choices(["yes", "no", ""]),
+    c.grammar('start: "é" | "(" start ")"'),
+    c.grammar('main ::= [^"]', syntax="gbnf", start="main"),
 ]
 
 
@@ -54,6 +56,12 @@ def test_lowering_is_shared_between_equal_values() -> None:
         {"kind": "choices", "options": []},
         {"kind": "choices", "options": "ab"},
         {"kind": "choices", "options": ["a", 1]},
+        {"kind": "grammar"},
+        {"kind": "grammar", "source": "start: a"},
+        {"kind": "grammar", "source": 3},
+        {"kind": "grammar", "source": 'start: "a"', "start": ["start"]},
+        {"kind": "grammar", "source": 'start: "a"', "syntax": "ebnf"},
+        {"kind": "grammar", "source": 'start: "a"', "syntax": None},
     ],
 )
 def test_hostile_data_is_refused(data: dict[str, Any]) -> None:
@@ -126,9 +134,10 @@ def test_choices_are_exactly_the_options() -> None:
     ]
 
 
-def test_lark_grammars_are_refused_for_now() -> None:
-    with pytest.raises(errors.UnsupportedConstraint, match="not supported yet"):
-        c.grammar('start: "a"')
+def test_a_grammar_in_either_notation() -> None:
+    for source in ('start: "a" start | "é"', 'root ::= "a" root | "é"'):
+        grammar = c.grammar(source).to_grammar()
+        assert [t for t in ("é", "aaé", "a", "") if accepts(grammar, t)] == ["é", "aaé"]
 
 
 def test_a_regex_that_is_not_text() -> None:
