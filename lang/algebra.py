@@ -46,24 +46,24 @@ class Constraint:
 
     def __add__(self, other: Constraint | str) -> Constraint:
         """This text, then the other."""
-        return _sequence(self, other)
+        return _sequence(self, other) if _is_operand(other) else NotImplemented
 
     def __radd__(self, other: Constraint | str) -> Constraint:
-        return _sequence(other, self)
+        return _sequence(other, self) if _is_operand(other) else NotImplemented
 
     def __or__(self, other: Constraint | str) -> Constraint:
         """What one of the two matches."""
-        return _combined(AnyOf, self, other)
+        return _combined(AnyOf, self, other) if _is_operand(other) else NotImplemented
 
     def __ror__(self, other: Constraint | str) -> Constraint:
-        return _combined(AnyOf, other, self)
+        return _combined(AnyOf, other, self) if _is_operand(other) else NotImplemented
 
     def __and__(self, other: Constraint | str) -> Constraint:
         """What both match; UnsupportedConstraint if both are recursive."""
-        return _combined(AllOf, self, other)
+        return _combined(AllOf, self, other) if _is_operand(other) else NotImplemented
 
     def __rand__(self, other: Constraint | str) -> Constraint:
-        return _combined(AllOf, other, self)
+        return _combined(AllOf, other, self) if _is_operand(other) else NotImplemented
 
     def __invert__(self) -> Constraint:
         """Every text that this does not match; UnsupportedConstraint if this is recursive."""
@@ -301,10 +301,12 @@ def _data_of(value: Any) -> Any:
     return [_data_of(item) for item in value] if isinstance(value, tuple) else value
 
 
+def _is_operand(value: object) -> bool:
+    return isinstance(value, (Constraint, str))
+
+
 def _sequence(first: Constraint | str, second: Constraint | str) -> Constraint:
     """Flat, texts that meet joined: however it is put together, it is the same value."""
-    if not isinstance(first, (Constraint, str)) or not isinstance(second, (Constraint, str)):
-        return NotImplemented
     flat: list[Constraint] = []
     for part in (as_constraint(first), as_constraint(second)):
         for item in part.items if isinstance(part, Sequence) else (part,):
@@ -318,10 +320,10 @@ def _sequence(first: Constraint | str, second: Constraint | str) -> Constraint:
     return Sequence(tuple(flat))
 
 
-def _combined(kind: type[Operation], first: Any, second: Any) -> Constraint:
+def _combined(
+    kind: type[Operation], first: Constraint | str, second: Constraint | str
+) -> Constraint:
     """Flat, and each operand once."""
-    if not isinstance(first, (Constraint, str)) or not isinstance(second, (Constraint, str)):
-        return NotImplemented
     found: dict[Constraint, None] = {}
     for part in (as_constraint(first), as_constraint(second)):
         found |= dict.fromkeys(part.items if type(part) is kind else (part,))

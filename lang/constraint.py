@@ -13,10 +13,11 @@ from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from sestina.lang import algebra, grammar_ir as ir
+from sestina.lang import algebra, json_text, regex_syntax, structural, typed
+from sestina.lang import grammar_ir as ir
 from sestina.lang import json_schema as schemas
-from sestina.lang import json_text, regex_syntax, structural, typed
-from sestina.lang.algebra import MAX_DEPTH, Constraint
+from sestina.lang.algebra import MAX_DEPTH
+from sestina.lang.algebra import Constraint as Constraint
 from sestina.lang.algebra import require_text as _require_text
 from sestina.lang.errors import (
     ConstraintLimitExceeded,

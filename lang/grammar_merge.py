@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -32,14 +32,15 @@ class Facts(NamedTuple):
 class Merger:
     """Takes the rules of grammars in, one grammar after the other, under names of its own.
 
-    A grammar keeps its names as long as none of them stands for something else already; else all
-    its rules get a number. The same grammar object again is the same rules. Nodes without rules
-    stay the objects they were, since compilers remember them by identity.
+    Equal nodes become one object, so that what grammars have in common is there once, whatever it
+    came from; the first one met stays the object it was. A grammar keeps the names of its rules
+    unless one of them stands for something else already; then all its rules get a number.
     """
 
     def __init__(self) -> None:
         self.rules: dict[str, Expr] = {}
         self._starts: dict[int, tuple[Grammar, Expr]] = {}
+        self._nodes: dict[Hashable, Expr] = {}
         self._number = 0
 
     def start(self, grammar: Grammar) -> Expr:
@@ -53,14 +54,48 @@ class Merger:
         return Grammar(start, MappingProxyType(self.rules))
 
     def _take(self, grammar: Grammar) -> Expr:
-        if self.rules.keys().isdisjoint(grammar.rules):
-            self.rules.update(grammar.rules)
-            return grammar.start
-        names = self._fresh(grammar)
+        start, rules = self._shared(grammar, {name: name for name in grammar.rules})
+        if any(self.rules.get(name, body) is not body for name, body in rules.items()):
+            start, rules = self._shared(grammar, self._fresh(grammar))
+        self.rules.update(rules)
+        return start
+
+    def _shared(
+        self, grammar: Grammar, names: Mapping[str, str]
+    ) -> tuple[Expr, dict[str, Expr]]:
+        """Start and rules with other names, of nodes that are there once."""
         known: dict[int, Expr] = {}
-        for name, body in grammar.rules.items():
-            self.rules[names[name]] = _renamed(body, names, known)
-        return _renamed(grammar.start, names, known)
+        rules = {names[name]: self._node(body, names, known) for name, body in grammar.rules.items()}
+        return self._node(grammar.start, names, known), rules
+
+    def _node(self, root: Expr, names: Mapping[str, str], known: dict[int, Expr]) -> Expr:
+        """The one node for an expression; `known` has what was met before, by identity."""
+        stack = [root]
+        while stack:
+            node = stack[-1]
+            if id(node) not in known:
+                parts = _parts(node)
+                missing = [part for part in parts if id(part) not in known]
+                if missing:
+                    stack += missing
+                    continue
+                known[id(node)] = self._once(node, names, [known[id(part)] for part in parts])
+            stack.pop()
+        return known[id(root)]
+
+    def _once(self, node: Expr, names: Mapping[str, str], parts: list[Expr]) -> Expr:
+        key: Hashable
+        if parts:
+            counts = (node.lo, node.hi) if isinstance(node, Repeat) else None
+            key = (type(node), counts, *map(id, parts))
+        elif isinstance(node, Rule):
+            key = node = Rule(names.get(node.name, node.name))
+        else:
+            key = node.data if isinstance(node, Literal) else node
+        found = self._nodes.get(key)
+        if found is None:
+            found = self._nodes[key] = _with_parts(node, parts)
+        return found
 
     def _fresh(self, grammar: Grammar) -> dict[str, str]:
         while True:
@@ -126,25 +161,7 @@ def _endless(mentions: Mapping[str, set[str]]) -> str | None:
     return None
 
 
-def _renamed(root: Expr, names: Mapping[str, str], known: dict[int, Expr]) -> Expr:
-    """The expression with its rules renamed; `known` has what was done before, by identity."""
-    stack = [root]
-    while stack:
-        node = stack[-1]
-        if id(node) not in known:
-            parts = _parts(node)
-            missing = [part for part in parts if id(part) not in known]
-            if missing:
-                stack += missing
-                continue
-            known[id(node)] = _rebuilt(node, names, tuple(known[id(part)] for part in parts))
-        stack.pop()
-    return known[id(root)]
-
-
-def _rebuilt(node: Expr, names: Mapping[str, str], parts: tuple[Expr, ...]) -> Expr:
-    if isinstance(node, Rule):
-        return Rule(names[node.name])
+def _with_parts(node: Expr, parts: list[Expr]) -> Expr:
     if all(new is old for new, old in zip(parts, _parts(node), strict=True)):
         return node
     if isinstance(node, Repeat):
@@ -152,7 +169,7 @@ def _rebuilt(node: Expr, names: Mapping[str, str], parts: tuple[Expr, ...]) -> E
     if isinstance(node, Not):
         return Not(parts[0])
     assert isinstance(node, (Concat, Alt, And))
-    return type(node)(parts)
+    return type(node)(tuple(parts))
 
 
 def _parts(node: Expr) -> tuple[Expr, ...]:

@@ -106,7 +106,6 @@ class Tag(Combination):
         if len(self.ends) > 1 and Text("") in self.ends:
             raise InvalidConstraint("a tag that ends with the empty text has no other end")
         self._measure([self.begin, self.content, *self.ends])
-        self.to_grammar()
 
     def _lower(self) -> ir.Grammar:
         merger = Merger()
@@ -141,18 +140,28 @@ class Triggered(Combination):
         for name in ("at_least_one", "stop_after_first"):
             if not isinstance(getattr(self, name), bool):
                 raise InvalidConstraint(f"{name} must be True or False")
+        _check_stops(map(Text, self.triggers), self.excludes)
+        if unused := set(self.triggers) - {self._trigger(each) for each in self.tags}:
+            raise InvalidConstraint(f"no tag begins with the trigger {min(unused)!r}")
         self._measure(self.tags)
-        self.to_grammar()
+
+    def _trigger(self, each: Tag) -> str | None:
+        """The trigger that a tag's beginning begins with; None for a control token."""
+        if isinstance(each.begin, Special):
+            return None
+        for trigger in self.triggers:
+            if each.begin.text.startswith(trigger):
+                return trigger
+        raise InvalidConstraint(f"the tag that begins {each.begin!r} begins with no trigger")
 
     def _lower(self) -> ir.Grammar:
         merger = Merger()
         return merger.grammar(self._lower_until((), merger))
 
     def _lower_until(self, ends: tuple[Constraint, ...], merger: Merger) -> ir.Expr:
-        triggers = tuple(map(Text, self.triggers))
-        stops = (*triggers, *ends)
+        stops = (*map(Text, self.triggers), *ends)
         _check_stops(stops, self.excludes)
-        calls = self._calls(triggers, merger)
+        calls = self._calls(merger)
         last = either([_free(end, stops, self.excludes) for end in ends or (None,)])
         called = either([seq(_free(t, stops, self.excludes), call) for t, call in calls.items()])
         at_once = either([seq(_marker(t), call) for t, call in calls.items()])
@@ -162,23 +171,18 @@ class Triggered(Combination):
         rest = seq(times(called, 0, None), last)
         return seq(at_once, rest) if self.at_least_one else rest
 
-    def _calls(self, triggers: tuple[Text, ...], merger: Merger) -> dict[Constraint, ir.Expr]:
+    def _calls(self, merger: Merger) -> dict[Marker, ir.Expr]:
         """What follows each trigger, and each control token that begins a tag."""
-        found: dict[Constraint, list[ir.Expr]] = {trigger: [] for trigger in triggers}
-        for tag in self.tags:
-            body = tag.lower_body(merger)
-            if isinstance(tag.begin, Special):
-                found.setdefault(tag.begin, []).append(body)
-                continue
-            text = tag.begin.text
-            trigger = next((t for t in triggers if text.startswith(t.text)), None)
+        found: dict[Marker, list[ir.Expr]] = {}
+        for each in self.tags:
+            body = each.lower_body(merger)
+            trigger = self._trigger(each)
             if trigger is None:
-                raise InvalidConstraint(f"the tag that begins {text!r} begins with no trigger")
-            found[trigger].append(seq(ir.literal(text[len(trigger.text) :]), body))
-        for trigger, bodies in found.items():
-            if not bodies:
-                raise InvalidConstraint(f"no tag begins with the trigger {trigger!r}")
-        return {trigger: either(bodies) for trigger, bodies in found.items()}
+                found.setdefault(each.begin, []).append(body)
+            elif isinstance(each.begin, Text):
+                rest = ir.literal(each.begin.text[len(trigger) :])
+                found.setdefault(Text(trigger), []).append(seq(rest, body))
+        return {marker: _sharing_beginnings(bodies) for marker, bodies in found.items()}
 
 
 def special(token: str) -> Special:
@@ -285,6 +289,33 @@ def _free(
     if texts or unwanted:
         free = ir.And((free, ir.Not(seq(_BYTES, either(texts + unwanted), _BYTES))))
     return free if stop is None else seq(free, _marker(stop))
+
+
+def _sharing_beginnings(items: Sequence[ir.Expr], depth: int = 16) -> ir.Expr:
+    """Any of the items; where literals begin with the same bytes, these are there once.
+
+    So an automaton drops all but a few of a thousand tools with each byte of a name.
+    """
+    found: list[ir.Expr] = []
+    groups: dict[int, list[tuple[bytes, ir.Expr]]] = {}
+    for item in items:
+        first, *others = item.items if isinstance(item, ir.Concat) else (item,)
+        if depth and isinstance(first, ir.Literal) and first.data:
+            groups.setdefault(first.data[0], []).append((first.data, seq(*others)))
+        else:
+            found.append(item)
+    for members in groups.values():
+        shared = _common_prefix([data for data, _ in members])
+        rests = [seq(ir.Literal(data[len(shared) :]), rest) for data, rest in members]
+        rest = _sharing_beginnings(rests, depth - 1) if len(rests) > 1 else rests[0]
+        found.append(seq(ir.Literal(shared), rest))
+    return either(found)
+
+
+def _common_prefix(texts: list[bytes]) -> bytes:
+    low, high = min(texts), max(texts)
+    size = next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), len(low))
+    return low[:size]
 
 
 def _marker(marker: Constraint) -> ir.Expr:
