@@ -60,12 +60,12 @@ class Merger:
         self.rules.update(rules)
         return start
 
-    def _shared(
-        self, grammar: Grammar, names: Mapping[str, str]
-    ) -> tuple[Expr, dict[str, Expr]]:
+    def _shared(self, grammar: Grammar, names: Mapping[str, str]) -> tuple[Expr, dict[str, Expr]]:
         """Start and rules with other names, of nodes that are there once."""
         known: dict[int, Expr] = {}
-        rules = {names[name]: self._node(body, names, known) for name, body in grammar.rules.items()}
+        rules = {
+            names[name]: self._node(body, names, known) for name, body in grammar.rules.items()
+        }
         return self._node(grammar.start, names, known), rules
 
     def _node(self, root: Expr, names: Mapping[str, str], known: dict[int, Expr]) -> Expr:

@@ -79,8 +79,9 @@ class FreeText(Constraint):
         return ir.Grammar(_free(None, (), self.excludes, self.max_chars))
 
     def _lower_until(self, ends: tuple[Constraint, ...], merger: Merger) -> ir.Expr:
-        _check_stops(ends, self.excludes)
-        return either([_free(end, ends, self.excludes, self.max_chars) for end in ends])
+        excludes = _without(self.excludes, ends)
+        _check_stops(ends, excludes)
+        return either([_free(end, ends, excludes, self.max_chars) for end in ends])
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +161,11 @@ class Triggered(Combination):
 
     def _lower_until(self, ends: tuple[Constraint, ...], merger: Merger) -> ir.Expr:
         stops = (*map(Text, self.triggers), *ends)
-        _check_stops(stops, self.excludes)
+        excludes = _without(self.excludes, ends)
+        _check_stops(stops, excludes)
         calls = self._calls(merger)
-        last = either([_free(end, stops, self.excludes) for end in ends or (None,)])
-        called = either([seq(_free(t, stops, self.excludes), call) for t, call in calls.items()])
+        last = either([_free(end, stops, excludes) for end in ends or (None,)])
+        called = either([seq(_free(t, stops, excludes), call) for t, call in calls.items()])
         at_once = either([seq(_marker(t), call) for t, call in calls.items()])
         if self.stop_after_first:
             end = one_of(ends, merger) if ends else ir.EPSILON
@@ -256,8 +258,8 @@ def thinking(
     max_chars: the longest thought, in characters.
 
     >>> from sestina import regex
-    >>> thinking(chr(10) + regex("yes|no")).items[1]
-    ('\\n' + Regex(pattern='yes|no'))
+    >>> thinking("Answer: " + regex("yes|no")).items[1:]
+    ('Answer: ', Regex(pattern='yes|no'))
     """
     if optional and begin == "":
         raise InvalidConstraint("thinking that the prompt has begun is not optional")
@@ -330,6 +332,11 @@ def _as_marker(part: object) -> Marker:
     raise InvalidConstraint(
         f"a tag begins and ends with a string or a control token, got {part!r:.80}"
     )
+
+
+def _without(excludes: tuple[str, ...], ends: tuple[Constraint, ...]) -> tuple[str, ...]:
+    """The excludes, but for those that end the free text anyway."""
+    return tuple(text for text in excludes if Text(text) not in ends)
 
 
 def _check_stops(stops: Iterable[Constraint], excludes: Iterable[str]) -> None:
