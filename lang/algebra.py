@@ -21,7 +21,7 @@ from sestina.lang.errors import ConstraintLimitExceeded, InvalidConstraint, Unsu
 from sestina.lang.expr import either, seq
 from sestina.lang.grammar_merge import Merger, facts
 
-MAX_DEPTH = 100
+MAX_DEPTH = 64
 MAX_PARTS = 20_000
 MAX_REPEAT = 1 << 20
 
@@ -309,12 +309,10 @@ def _sequence(first: Constraint | str, second: Constraint | str) -> Constraint:
     """Flat, texts that meet joined: however it is put together, it is the same value."""
     flat: list[Constraint] = []
     for part in (as_constraint(first), as_constraint(second)):
-        for item in part.items if isinstance(part, Sequence) else (part,):
-            last = flat[-1] if flat else None
-            if isinstance(item, Text) and isinstance(last, Text):
-                flat[-1] = Text(last.text + item.text)
-            elif item != Text(""):
-                flat.append(item)
+        items = part.items if isinstance(part, Sequence) else (part,)
+        if flat and isinstance(flat[-1], Text) and isinstance(items[0], Text):
+            items = (Text(flat.pop().text + items[0].text), *items[1:])
+        flat += items if items != (Text(""),) else ()
     if len(flat) < 2:
         return flat[0] if flat else Text("")
     return Sequence(tuple(flat))

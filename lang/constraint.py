@@ -142,8 +142,6 @@ def from_data(data: Mapping[str, Any]) -> Constraint:
 
 
 def _read(data: Mapping[str, Any], depth: int) -> Constraint:
-    if depth > MAX_DEPTH:
-        raise ConstraintLimitExceeded(f"constraints combined more than {MAX_DEPTH} deep")
     options = dict(data)
     kind = options.pop("kind", None)
     if not isinstance(kind, str) or kind not in _KINDS:
@@ -159,6 +157,8 @@ def _read(data: Mapping[str, Any], depth: int) -> Constraint:
 
 def _value(data: Any, depth: int) -> Any:
     """The value of a field: an object is a constraint, a list a tuple."""
+    if depth > 2 * MAX_DEPTH:  # a list between each two constraints
+        raise ConstraintLimitExceeded(f"constraints combined more than {MAX_DEPTH} deep")
     if isinstance(data, Mapping):
         return _read(data, depth + 1)
     return tuple(_value(item, depth + 1) for item in data) if isinstance(data, list) else data
