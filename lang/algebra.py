@@ -310,8 +310,10 @@ def _sequence(first: Constraint | str, second: Constraint | str) -> Constraint:
     flat: list[Constraint] = []
     for part in (as_constraint(first), as_constraint(second)):
         items = part.items if isinstance(part, Sequence) else (part,)
-        if flat and isinstance(flat[-1], Text) and isinstance(items[0], Text):
-            items = (Text(flat.pop().text + items[0].text), *items[1:])
+        head, last = items[0], flat[-1] if flat else None
+        if isinstance(head, Text) and isinstance(last, Text):
+            items = (Text(last.text + head.text), *items[1:])
+            flat.pop()
         flat += items if items != (Text(""),) else ()
     if len(flat) < 2:
         return flat[0] if flat else Text("")

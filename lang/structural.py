@@ -230,8 +230,11 @@ def triggered(
     >>> triggered([tag("<sum>", regex("[0-9]+"), "</sum>")]).triggers
     ('<sum>',)
     """
+    for each in tags:
+        if not isinstance(each, Tag):
+            raise InvalidConstraint(f"triggered takes tags, got {each!r:.80}")
     if triggers is None:
-        texts = [t.begin.text for t in tags if isinstance(t.begin, Text)]
+        texts = [each.begin.text for each in tags if isinstance(each.begin, Text)]
         triggers = list(dict.fromkeys(texts))
     return Triggered(
         _tuple_of(tags, "tags"),

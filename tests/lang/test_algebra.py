@@ -102,6 +102,7 @@ def combined(inner: st.SearchStrategy[Case]) -> st.SearchStrategy[Case]:
         pairs.map(lambda p: (p[0][0] | p[1][0], p[0][1] | p[1][1])),
         pairs.map(lambda p: (p[0][0] & p[1][0], p[0][1] & p[1][1])),
         pairs.map(lambda p: (p[0][0] + p[1][0], joined(p[0][1], p[1][1]))),
+        pairs.map(lambda p: (~p[0][0] & ~p[1][0], UNIVERSE - p[0][1] - p[1][1])),
         inner.map(lambda case: (~case[0], UNIVERSE - case[1])),
         inner.map(lambda case: (case[0].optional(), case[1] | {""})),
         st.tuples(inner, st.sampled_from(TEXTS)).map(
