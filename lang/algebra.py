@@ -7,6 +7,10 @@ Languages here are sets of texts. `~A` is every *text* that A does not match, so
 control tokens are no text, and have no place under `&` and `~`. Context-free languages are closed
 under neither (Hopcroft and Ullman 1979, section 6.2), so `&` takes one recursive operand at most
 and `~` none; a JSON Schema that allows any JSON value somewhere is recursive.
+
+>>> from sestina import choices, regex
+>>> "Answer: " + (regex("[a-z]+") & ~choices(["maybe"]))
+('Answer: ' + (Regex(pattern='[a-z]+') & ~Choices(options=('maybe',))))
 """
 
 from __future__ import annotations
@@ -84,6 +88,10 @@ class Constraint:
         """This, then one of `ends`; free text that this ends with does not contain them."""
         return seq(merger.start(self.to_grammar()), one_of(ends, merger))
 
+    def _ends_freely(self) -> bool:
+        """Whether this may end with free text, so that `_lower_until` has to look into it."""
+        return False
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Text(Constraint):
@@ -160,6 +168,9 @@ class Sequence(Operation):
         before = [merger.start(item.to_grammar()) for item in first]
         return seq(*before, last._lower_until(ends, merger))
 
+    def _ends_freely(self) -> bool:
+        return self.items[-1]._ends_freely()
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class AnyOf(Operation):
@@ -174,6 +185,9 @@ class AnyOf(Operation):
 
     def _lower_until(self, ends: tuple[Constraint, ...], merger: Merger) -> ir.Expr:
         return either([item._lower_until(ends, merger) for item in self.items])
+
+    def _ends_freely(self) -> bool:
+        return any(item._ends_freely() for item in self.items)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -205,6 +219,17 @@ class AllOf(Operation):
         texts = [merger.start(item.to_grammar()) for item in wanted] or [ANY_TEXT]
         nots = [ir.Not(merger.start(item.to_grammar())) for item in refused]
         return merger.grammar(ir.And((*texts, *nots)))
+
+    def _lower_until(self, ends: tuple[Constraint, ...], merger: Merger) -> ir.Expr:
+        if not self._ends_freely():
+            return Constraint._lower_until(self, ends, merger)
+        if not all(isinstance(end, Text) for end in ends):
+            raise UnsupportedConstraint("free text under '&', ended by a control token")
+        # No end contains another, so that all items see the same end.
+        return ir.And(tuple(item._lower_until(ends, merger) for item in self.items))
+
+    def _ends_freely(self) -> bool:
+        return any(item._ends_freely() for item in self.items)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -262,6 +287,19 @@ class Repeat(Combination):
     def _lower(self) -> ir.Grammar:
         grammar = self.item.to_grammar()
         return ir.Grammar(ir.Repeat(grammar.start, self.lo, self.hi), grammar.rules)
+
+    def _lower_until(self, ends: tuple[Constraint, ...], merger: Merger) -> ir.Expr:
+        if not self._ends_freely():
+            return Constraint._lower_until(self, ends, merger)
+        if self.hi is None or self.hi > 1:
+            raise UnsupportedConstraint(
+                f"free text again and again before an end: {self!r:.80}; once is enough"
+            )
+        once = self.item._lower_until(ends, merger)
+        return once if self.lo else either([one_of(ends, merger), once])
+
+    def _ends_freely(self) -> bool:
+        return self.hi != 0 and self.item._ends_freely()
 
 
 def as_constraint(part: Constraint | str) -> Constraint:

@@ -111,22 +111,20 @@ def facts(grammar: Grammar) -> Facts:
     None where there is no such thing. Linear in the nodes of the grammar.
     """
     mentions: dict[str, set[str]] = {}
-    special: str | None = None
-    seen: set[int] = set()
-    found, special = _mentions(grammar.start, seen)
-    todo = list(found)
+    reached, special = _mentions(grammar.start)
+    todo = list(reached)
     while todo:
         name = todo.pop()
-        if name in mentions:
-            continue
-        mentions[name], inside = _mentions(grammar.rules[name], set())
-        special = special or inside
-        todo += mentions[name]
+        if name not in mentions:
+            mentions[name], inside = _mentions(grammar.rules[name])
+            special = special or inside
+            todo += mentions[name]
     return Facts(_endless(mentions), special)
 
 
-def _mentions(root: Expr, seen: set[int]) -> tuple[set[str], str | None]:
+def _mentions(root: Expr) -> tuple[set[str], str | None]:
     """The rules and a control token that an expression names."""
+    seen: set[int] = set()
     rules: set[str] = set()
     special = None
     stack = [root]

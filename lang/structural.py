@@ -83,6 +83,9 @@ class FreeText(Constraint):
         _check_stops(ends, excludes)
         return either([_free(end, ends, excludes, self.max_chars) for end in ends])
 
+    def _ends_freely(self) -> bool:
+        return True
+
 
 @dataclass(frozen=True, slots=True)
 class Tag(Combination):
@@ -172,6 +175,9 @@ class Triggered(Combination):
             return seq(at_once, end) if self.at_least_one else either([last, seq(called, end)])
         rest = seq(times(called, 0, None), last)
         return seq(at_once, rest) if self.at_least_one else rest
+
+    def _ends_freely(self) -> bool:
+        return True
 
     def _calls(self, merger: Merger) -> dict[Marker, ir.Expr]:
         """What follows each trigger, and each control token that begins a tag."""

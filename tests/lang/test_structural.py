@@ -189,6 +189,21 @@ SUMS = triggered([tag("<sum>", regex("[0-9]+"), "</sum>")])
             ["<r>xy</r>", "<r>x</r></r>", "<r>zz</r>"],
         ),
         (
+            tag("<r>", free_text().optional(), "</r>"),
+            ["<r></r>", "<r>ab</r>"],
+            ["<r></r></r>", "<r>a</r>b</r>"],
+        ),
+        (
+            tag("<r>", free_text() & regex(".{3,}") & ~choices(["bad"]), ["</r>", "<.>"]),
+            ["<r>abc</r>", "<r>abcd<.>"],
+            ["<r>a</r>", "<r>bad</r>", "<r>abc<.></r>", "<r></r></r>"],
+        ),
+        (
+            tag("<r>", (free_text(max_chars=2) + "!").repeat(0, 2), "</r>"),
+            ["<r></r>", "<r>ab!</r>", "<r>ab!c!</r>"],
+            ["<r>ab</r>", "<r>!</r></r>"],
+        ),
+        (
             free_text(excludes=["ab", "é"], max_chars=3),
             ["", "aaa", "→→→", "ba"],
             ["aaaa", "ab", "cab", "é"],
@@ -323,6 +338,19 @@ def test_control_tokens_that_are_not_there_or_end_the_text_are_refused() -> None
         compile_grammar((special("<tool_call>") + "x").to_grammar(), TOKENIZER)
     with pytest.raises(UnsupportedConstraint, match="ends the text"):
         compile_grammar(("x" + special("<|im_end|>")).to_grammar(), TOKENIZER)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (tag("<r>", free_text().repeat(0, 2), "</r>"), "again and again"),
+        (tag("<r>", ("a" + free_text()).repeat(1, None), "</r>"), "again and again"),
+        (tag("<r>", free_text() & ~choices(["a"]), END), "ended by a control token"),
+    ],
+)
+def test_free_text_whose_first_end_is_not_known_is_refused(value: Tag, message: str) -> None:
+    with pytest.raises(UnsupportedConstraint, match=message):
+        value.to_grammar()
 
 
 def test_values_are_what_they_say() -> None:
