@@ -196,7 +196,8 @@ class Triggered(Combination):
 def special(token: str) -> Special:
     """One control token of the model's vocabulary, such as `special("<tool_call>")`.
 
-    Compiling it for a vocabulary without that token is an InvalidConstraint.
+    The text of a variable does not show it. Compiling it for a vocabulary without that token is an
+    InvalidConstraint.
     """
     return Special(token)
 
@@ -290,16 +291,28 @@ def _free(
 
     The head of the module has the formula.
     """
-    texts = [ir.literal(s.text) for s in stops if isinstance(s, Text)]
-    unwanted = [ir.literal(text) for text in excludes]
+    texts = [s.text for s in stops if isinstance(s, Text)]
     free = times(_CHAR, 0, max_chars)
-    if isinstance(stop, Text):
-        early = seq(either(texts), _BYTE)
-        refused = either([early, *unwanted])
+    if isinstance(stop, Text) and any(_overlap(t, stop.text) for t in (*texts, *excludes)):
+        early = seq(_any_of(texts), _BYTE)
+        refused = either([early, _any_of(excludes)])
         return ir.And((seq(free, ir.literal(stop.text)), ir.Not(seq(_BYTES, refused, _BYTES))))
-    if texts or unwanted:
-        free = ir.And((free, ir.Not(seq(_BYTES, either(texts + unwanted), _BYTES))))
+    if texts or excludes:
+        free = ir.And((free, ir.Not(seq(_BYTES, _any_of((*texts, *excludes)), _BYTES))))
     return free if stop is None else seq(free, _marker(stop))
+
+
+def _overlap(text: str, stop: str) -> bool:
+    """Whether `text` can occur across the place where free text ends and `stop` begins.
+
+    If not, `stop` need not be looked at together with the text before it, which a machine has to
+    check for a way out at every character.
+    """
+    return any(stop.startswith(text[i:]) for i in range(1, len(text)))
+
+
+def _any_of(texts: Iterable[str]) -> ir.Expr:
+    return either([ir.literal(text) for text in texts])
 
 
 def _sharing_beginnings(items: Sequence[ir.Expr], depth: int = 16) -> ir.Expr:

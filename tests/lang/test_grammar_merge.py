@@ -86,6 +86,12 @@ def test_equal_nodes_are_one_object() -> None:
     assert merger.start(ir.Grammar(two)) is one
 
 
+def test_repeats_are_told_apart() -> None:
+    merger = Merger()
+    several = [ir.Repeat(ir.ByteSet(6), lo, hi) for lo, hi in ((0, 9), (0, None), (1, 9))]
+    assert [merger.start(ir.Grammar(each)) for each in several] == several
+
+
 def test_deep_trees_do_not_recurse() -> None:
     deep: ir.Expr = ir.Rule("r")
     for _ in range(5_000):
