@@ -26,7 +26,7 @@ from sestina.lang.expr import either, seq
 from sestina.lang.grammar_merge import Merger, facts
 
 MAX_DEPTH = 64
-MAX_PARTS = 20_000
+MAX_PARTS = 100_000
 MAX_REPEAT = 1 << 20
 
 ANY_TEXT = ir.star(ir.chars(ir.ANY_CHAR))

@@ -6,12 +6,7 @@
 Free text is any text at all in which no trigger occurs. A trigger counts from its first occurrence
 on, wherever the boundaries of tokens are: what follows must be one of the tags that begin with it.
 Control tokens are no text, so free text has none; `special(name)` is one, and may begin and end a
-tag. All of it is lowered to `And` and `Not` over bytes: the text before a trigger `t` of `T` is
-
-    (any* t) & ~(any* T any+)
-
-since then no other trigger has ended before. UTF-8 synchronises itself, so an occurrence of the
-bytes is an occurrence of the text.
+tag. `sestina.lang.free_text` says how this becomes a language.
 """
 
 from __future__ import annotations
@@ -20,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from sestina.lang import free_text as free_texts
 from sestina.lang import grammar_ir as ir
 from sestina.lang.algebra import (
     Combination,
@@ -31,13 +27,11 @@ from sestina.lang.algebra import (
 )
 from sestina.lang.errors import ConstraintLimitExceeded, InvalidConstraint
 from sestina.lang.expr import either, seq, times
+from sestina.lang.free_text import free, sharing_beginnings, until
 from sestina.lang.grammar_merge import Merger
 
 MAX_TEXTS = 1000
-
-_CHAR = ir.chars(ir.ANY_CHAR)
-_BYTE = ir.byte_range(0, 255)
-_BYTES = ir.star(_BYTE)
+MAX_TEXT_LEN = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +70,12 @@ class FreeText(Constraint):
             raise InvalidConstraint(f"max_chars must be an integer from 0 on, got {n!r:.80}")
 
     def _lower(self) -> ir.Grammar:
-        return ir.Grammar(_free(None, (), self.excludes, self.max_chars))
+        return ir.Grammar(free(self.excludes, self.max_chars))
 
     def _lower_until(self, ends: tuple[Constraint, ...], merger: Merger) -> ir.Expr:
         excludes = _without(self.excludes, ends)
         _check_stops(ends, excludes)
-        return either([_free(end, ends, excludes, self.max_chars) for end in ends])
+        return until(_endings(ends), (*_texts(ends), *excludes), self.max_chars)
 
     def _ends_freely(self) -> bool:
         return True
@@ -163,13 +157,13 @@ class Triggered(Combination):
         return merger.grammar(self._lower_until((), merger))
 
     def _lower_until(self, ends: tuple[Constraint, ...], merger: Merger) -> ir.Expr:
-        stops = (*map(Text, self.triggers), *ends)
         excludes = _without(self.excludes, ends)
-        _check_stops(stops, excludes)
+        _check_stops((*map(Text, self.triggers), *ends), excludes)
+        texts = (*self.triggers, *_texts(ends), *excludes)
         calls = self._calls(merger)
-        last = either([_free(end, stops, excludes) for end in ends or (None,)])
-        called = either([seq(_free(t, stops, excludes), call) for t, call in calls.items()])
-        at_once = either([seq(_marker(t), call) for t, call in calls.items()])
+        last = until(_endings(ends), texts) if ends else free(texts)
+        called = until(calls, texts)
+        at_once = sharing_beginnings([seq(trigger, call) for trigger, call in calls.items()])
         if self.stop_after_first:
             end = one_of(ends, merger) if ends else ir.EPSILON
             return seq(at_once, end) if self.at_least_one else either([last, seq(called, end)])
@@ -179,7 +173,7 @@ class Triggered(Combination):
     def _ends_freely(self) -> bool:
         return True
 
-    def _calls(self, merger: Merger) -> dict[Marker, ir.Expr]:
+    def _calls(self, merger: Merger) -> dict[free_texts.Marker, ir.Expr]:
         """What follows each trigger, and each control token that begins a tag."""
         found: dict[Marker, list[ir.Expr]] = {}
         for each in self.tags:
@@ -190,7 +184,7 @@ class Triggered(Combination):
             elif isinstance(each.begin, Text):
                 rest = ir.literal(each.begin.text[len(trigger) :])
                 found.setdefault(Text(trigger), []).append(seq(rest, body))
-        return {marker: _sharing_beginnings(bodies) for marker, bodies in found.items()}
+        return {_marker(begin): sharing_beginnings(bodies) for begin, bodies in found.items()}
 
 
 def special(token: str) -> Special:
@@ -281,69 +275,20 @@ def thinking(
     return both | answer if optional else both
 
 
-def _free(
-    stop: Constraint | None,
-    stops: Iterable[Constraint],
-    excludes: tuple[str, ...],
-    max_chars: int | None = None,
-) -> ir.Expr:
-    """Free text without `stops` and `excludes` in it; then `stop`, which occurs for the first time.
-
-    The head of the module has the formula.
-    """
-    texts = [s.text for s in stops if isinstance(s, Text)]
-    free = times(_CHAR, 0, max_chars)
-    if isinstance(stop, Text) and any(_overlap(t, stop.text) for t in (*texts, *excludes)):
-        early = seq(_any_of(texts), _BYTE)
-        refused = either([early, _any_of(excludes)])
-        return ir.And((seq(free, ir.literal(stop.text)), ir.Not(seq(_BYTES, refused, _BYTES))))
-    if texts or excludes:
-        free = ir.And((free, ir.Not(seq(_BYTES, _any_of((*texts, *excludes)), _BYTES))))
-    return free if stop is None else seq(free, _marker(stop))
+def _marker(part: Constraint) -> free_texts.Marker:
+    if isinstance(part, Text):
+        return ir.literal(part.text)
+    assert isinstance(part, Special)
+    return ir.Special(part.token)
 
 
-def _overlap(text: str, stop: str) -> bool:
-    """Whether `text` can occur across the place where free text ends and `stop` begins.
-
-    If not, `stop` need not be looked at together with the text before it, which a machine has to
-    check for a way out at every character.
-    """
-    return any(stop.startswith(text[i:]) for i in range(1, len(text)))
+def _endings(ends: Iterable[Constraint]) -> dict[free_texts.Marker, ir.Expr]:
+    """Each end, and that nothing follows it."""
+    return {_marker(end): ir.EPSILON for end in ends}
 
 
-def _any_of(texts: Iterable[str]) -> ir.Expr:
-    return either([ir.literal(text) for text in texts])
-
-
-def _sharing_beginnings(items: Sequence[ir.Expr], depth: int = 16) -> ir.Expr:
-    """Any of the items; where literals begin with the same bytes, these are there once.
-
-    So an automaton drops all but a few of a thousand tools with each byte of a name.
-    """
-    found: list[ir.Expr] = []
-    groups: dict[int, list[tuple[bytes, ir.Expr]]] = {}
-    for item in items:
-        first, *others = item.items if isinstance(item, ir.Concat) else (item,)
-        if depth and isinstance(first, ir.Literal) and first.data:
-            groups.setdefault(first.data[0], []).append((first.data, seq(*others)))
-        else:
-            found.append(item)
-    for members in groups.values():
-        shared = _common_prefix([data for data, _ in members])
-        rests = [seq(ir.Literal(data[len(shared) :]), rest) for data, rest in members]
-        rest = _sharing_beginnings(rests, depth - 1) if len(rests) > 1 else rests[0]
-        found.append(seq(ir.Literal(shared), rest))
-    return either(found)
-
-
-def _common_prefix(texts: list[bytes]) -> bytes:
-    low, high = min(texts), max(texts)
-    size = next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), len(low))
-    return low[:size]
-
-
-def _marker(marker: Constraint) -> ir.Expr:
-    return marker.to_grammar().start
+def _texts(parts: Iterable[Constraint]) -> list[str]:
+    return [part.text for part in parts if isinstance(part, Text)]
 
 
 def _as_marker(part: object) -> Marker:
@@ -363,8 +308,9 @@ def _without(excludes: tuple[str, ...], ends: tuple[Constraint, ...]) -> tuple[s
 
 def _check_stops(stops: Iterable[Constraint], excludes: Iterable[str]) -> None:
     """Which of two texts was met first must not depend on how one reads on."""
-    texts = [stop.text for stop in stops if isinstance(stop, Text)]
+    texts = _texts(stops)
     for i, text in enumerate(texts):
+        _check_len(text)
         for other in (*texts[:i], *texts[i + 1 :]):
             if other in text:
                 raise InvalidConstraint(
@@ -382,8 +328,17 @@ def _require_texts(texts: object, what: str) -> None:
         raise ConstraintLimitExceeded(f"{len(texts)} {what}; at most {MAX_TEXTS}")
     for text in texts:
         require_text(text, f"one of {what}")
+        _check_len(text)
         if not text:
             raise InvalidConstraint(f"one of {what} is empty")
+
+
+def _check_len(text: str) -> None:
+    """All suffixes of a marker are looked at."""
+    if len(text) > MAX_TEXT_LEN:
+        raise ConstraintLimitExceeded(
+            f"{text!r:.40} has {len(text)} characters; at most {MAX_TEXT_LEN} between free text"
+        )
 
 
 def _tuple_of(items: Iterable[Any], what: str) -> tuple[Any, ...]:
