@@ -25,7 +25,11 @@ from sestina.lang.algebra import (
     one_of,
     require_text,
 )
-from sestina.lang.errors import ConstraintLimitExceeded, InvalidConstraint
+from sestina.lang.errors import (
+    ConstraintLimitExceeded,
+    InvalidConstraint,
+    UnsupportedConstraint,
+)
 from sestina.lang.expr import either, seq, times
 from sestina.lang.free_text import free, sharing_beginnings, until
 from sestina.lang.grammar_merge import Merger
@@ -111,9 +115,22 @@ class Tag(Combination):
 
     def lower_body(self, merger: Merger) -> ir.Expr:
         """What follows the beginning."""
-        if self.ends == (Text(""),):
+        if self.is_open:
             return merger.start(self.content.to_grammar())
         return self.content._lower_until(self.ends, merger)
+
+    @property
+    def is_open(self) -> bool:
+        """Nothing marks the end."""
+        return self.ends == (Text(""),)
+
+    def _lower_until(self, ends: tuple[Constraint, ...], merger: Merger) -> ir.Expr:
+        if not self._ends_freely():
+            return Combination._lower_until(self, ends, merger)
+        return seq(_marker(self.begin), self.content._lower_until(ends, merger))
+
+    def _ends_freely(self) -> bool:
+        return self.is_open and self.content._ends_freely()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +150,11 @@ class Triggered(Combination):
         for tag in self.tags:
             if not isinstance(tag, Tag):
                 raise InvalidConstraint(f"triggered takes tags, got {tag!r:.80}")
+            if tag._ends_freely():
+                raise UnsupportedConstraint(
+                    f"the tag that begins {tag.begin!r} ends with free text and has no end, so "
+                    "that no trigger after it would count"
+                )
         _require_texts(self.triggers, "triggers")
         _require_texts(self.excludes, "excludes")
         for name in ("at_least_one", "stop_after_first"):

@@ -189,6 +189,11 @@ SUMS = triggered([tag("<sum>", regex("[0-9]+"), "</sum>")])
             ["<r>xy</r>", "<r>x</r></r>", "<r>zz</r>"],
         ),
         (
+            tag("<r>", "a" + tag("<i>", free_text(), ""), "</r>"),
+            ["<r>a<i></r>", "<r>a<i>b</r>"],
+            ["<r>a<i></r></r>", "<r>b</r>"],
+        ),
+        (
             tag("<r>", free_text().optional(), "</r>"),
             ["<r></r>", "<r>ab</r>"],
             ["<r></r></r>", "<r>a</r>b</r>"],
@@ -351,6 +356,11 @@ def test_control_tokens_that_are_not_there_or_end_the_text_are_refused() -> None
 def test_free_text_whose_first_end_is_not_known_is_refused(value: Tag, message: str) -> None:
     with pytest.raises(UnsupportedConstraint, match=message):
         value.to_grammar()
+
+
+def test_free_text_without_an_end_among_triggers_is_refused() -> None:
+    with pytest.raises(UnsupportedConstraint, match="begins '<a>' ends with free text"):
+        triggered([tag("<a>", "x" + free_text(), "")])
 
 
 def test_values_are_what_they_say() -> None:
