@@ -65,7 +65,8 @@ def gen(
     dtype: int, float, str or bool, generated as SGLang does ("str" is a double-quoted run of
         letters, digits and spaces); the variable is a value of that type, where SGLang gives text.
     choices: one of these, the most likely (see `select`).
-    constraint: anything `sestina.regex(...)` and its siblings make.
+    constraint: anything `sestina.regex(...)` and its siblings make, and what they are combined to
+        (`a | b`, `a & b`, `~a`, `"text" + a`, `a.repeat(1, 3)`, `tool_calls(...)`, ...).
 
     >>> gen("n", 8, regex="[0-9]+").steps[0].op.params.max_tokens
     8
@@ -244,6 +245,7 @@ def _schema_form(schema: Any) -> _Form:
 def _constraint_form(constraint: Any) -> _Form:
     if not isinstance(constraint, Constraint):
         raise InvalidParams(f"constraint must be a Constraint, got {type(constraint).__name__}")
+    constraint.to_grammar()  # raises here what only shows when its parts are put together
     return _Form(constraint)
 
 

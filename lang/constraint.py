@@ -8,40 +8,20 @@ lowered form is kept in a bounded cache beside the values, never inside them.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from types import MappingProxyType
 from typing import Any, ClassVar
 
+from sestina.lang import algebra, grammar_syntax, json_text, regex_syntax, structural, typed
 from sestina.lang import grammar_ir as ir
-from sestina.lang import grammar_syntax, json_text, regex_syntax, typed
 from sestina.lang import json_schema as schemas
-from sestina.lang.errors import InvalidConstraint
+from sestina.lang.algebra import MAX_DEPTH
+from sestina.lang.algebra import Constraint as Constraint
+from sestina.lang.algebra import require_text as _require_text
+from sestina.lang.errors import ConstraintLimitExceeded, InvalidConstraint
 
 MAX_CHOICES = 100_000
-
-
-@dataclass(frozen=True, slots=True)
-class Constraint:
-    """Base of all constraints. Subclasses give `kind` and lower themselves in `_lower`."""
-
-    kind: ClassVar[str] = ""
-
-    def to_grammar(self) -> ir.Grammar:
-        """The language; raises a ConstraintError. Cached, so that asking twice costs nothing."""
-        return _lowered(self)
-
-    def to_data(self) -> dict[str, Any]:
-        """JSON-ready data; `from_data` reads it back."""
-        data: dict[str, Any] = {"kind": self.kind}
-        for f in fields(self):
-            value = getattr(self, f.name)
-            data[f.name] = list(value) if isinstance(value, tuple) else value
-        return data
-
-    def _lower(self) -> ir.Grammar:
-        raise NotImplementedError(f"{type(self).__name__} does not lower itself")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,30 +124,52 @@ class Grammar(Constraint):
         return grammar_syntax.lower(self.source, self.syntax, self.start)
 
 
+_LEAVES = (Regex, JsonSchema, Choices, Grammar, algebra.Text, structural.Special)
+_COMBINATIONS = (
+    algebra.Sequence,
+    algebra.AnyOf,
+    algebra.AllOf,
+    algebra.Complement,
+    algebra.Repeat,
+    structural.FreeText,
+    structural.Tag,
+    structural.Triggered,
+)
 _KINDS: Mapping[str, type[Constraint]] = MappingProxyType(
-    {c.kind: c for c in (Regex, JsonSchema, Choices, Grammar)}
+    {c.kind: c for c in (*_LEAVES, *_COMBINATIONS)}
 )
 
 
 def from_data(data: Mapping[str, Any]) -> Constraint:
     """Read what `to_data` wrote, validating it as if the user had written it.
 
-    >>> from_data(regex("[a-z]+").to_data())
-    Regex(pattern='[a-z]+')
+    >>> from_data((regex("[a-z]+") | "-").to_data())
+    (Regex(pattern='[a-z]+') | '-')
     """
+    return _read(data, 0)
+
+
+def _read(data: Mapping[str, Any], depth: int) -> Constraint:
     options = dict(data)
     kind = options.pop("kind", None)
     if not isinstance(kind, str) or kind not in _KINDS:
         raise InvalidConstraint(f"unknown kind of constraint {kind!r}; known: {sorted(_KINDS)}")
-    wanted = {f.name for f in fields(_KINDS[kind])}
+    wanted = {f.name for f in fields(_KINDS[kind]) if f.init}
     if unknown := sorted(set(options) - wanted):
         raise InvalidConstraint(f"a {kind} constraint has no field {unknown[0]!r}")
-    if isinstance(options.get("options"), list):
-        options["options"] = tuple(options["options"])
     try:
-        return _KINDS[kind](**options)
+        return _KINDS[kind](**{name: _value(each, depth) for name, each in options.items()})
     except TypeError as error:
         raise InvalidConstraint(f"a {kind} constraint is incomplete: {error}") from error
+
+
+def _value(data: Any, depth: int) -> Any:
+    """The value of a field: an object is a constraint, a list a tuple."""
+    if depth > 2 * MAX_DEPTH:  # a list between each two constraints
+        raise ConstraintLimitExceeded(f"constraints combined more than {MAX_DEPTH} deep")
+    if isinstance(data, Mapping):
+        return _read(data, depth + 1)
+    return tuple(_value(item, depth + 1) for item in data) if isinstance(data, list) else data
 
 
 def regex(pattern: str) -> Regex:
@@ -208,20 +210,3 @@ def grammar(source: str, *, syntax: str = "auto", start: str | None = None) -> G
     Rule(name='start')
     """
     return Grammar(source, syntax, start)
-
-
-@functools.lru_cache(maxsize=256)
-def _lowered(constraint: Constraint) -> ir.Grammar:
-    return constraint._lower()
-
-
-def _require_text(value: object, what: str) -> None:
-    """Refuse what is not a str of Unicode scalar values: it has no UTF-8 form."""
-    if not isinstance(value, str):
-        raise InvalidConstraint(f"{what} must be a string, got {type(value).__name__}")
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise InvalidConstraint(
-            f"{what} holds a lone surrogate", source=value, position=error.start
-        ) from None

@@ -77,10 +77,19 @@ if TYPE_CHECKING:
     from sestina.lang.running import get_default_backend as get_default_backend
     from sestina.lang.running import set_default_backend as set_default_backend
     from sestina.lang.state import State as State
+    from sestina.lang.structural import free_text as free_text
+    from sestina.lang.structural import special as special
+    from sestina.lang.structural import tag as tag
+    from sestina.lang.structural import thinking as thinking
+    from sestina.lang.structural import triggered as triggered
+    from sestina.lang.structural_tag import structural_tag as structural_tag
+    from sestina.lang.tools import CallLayout as CallLayout
+    from sestina.lang.tools import tool_calls as tool_calls
 
     __version__: str
 
 __all__ = [
+    "CallLayout",
     "Cancelled",
     "CapacityError",
     "ChatTemplateError",
@@ -113,6 +122,7 @@ __all__ = [
     "assistant_end",
     "choices",
     "flush_cache",
+    "free_text",
     "function",
     "gen",
     "gen_int",
@@ -127,10 +137,16 @@ __all__ = [
     "role_end",
     "select",
     "set_default_backend",
+    "special",
+    "structural_tag",
     "system",
     "system_begin",
     "system_end",
+    "tag",
+    "thinking",
     "token_length_normalized",
+    "tool_calls",
+    "triggered",
     "unconditional_likelihood_normalized",
     "user",
     "user_begin",
@@ -171,6 +187,9 @@ _HOME: Mapping[str, str] = MappingProxyType(
             ("sestina.lang.program", "Program"),
             ("sestina.lang.running", "flush_cache get_default_backend set_default_backend"),
             ("sestina.lang.state", "State"),
+            ("sestina.lang.structural", "free_text special tag thinking triggered"),
+            ("sestina.lang.structural_tag", "structural_tag"),
+            ("sestina.lang.tools", "CallLayout tool_calls"),
         )
         for name in names.split()
     }
