@@ -195,7 +195,11 @@ def _why(automaton: Automaton, source: _Source, text: str, position: int, state:
         automaton.step(state, byte) != DEAD for byte in b",]} \n"
     )
     place = locate(text[:position], refused, scalar_may_end=may_end)
-    name = name_from(text, place.begins) if place.part == "name" else None
+    name = None
+    if place.part == "name":
+        name = name_from(text, place.begins)
+    elif place.is_object and refused == ",":
+        name = name_from(text, position + 1)
     found = candidates(source.schema, place.path, _matches)
     part = "end of an object" if place.part == "after" and place.is_object else place.part
     lines = [f"in the instance: {_PARTS[part].format(place.pointer or '/')}"]

@@ -79,19 +79,19 @@ def candidates(
 def reasons(found: Sequence[Candidate], place: Place, refused: str, name: str | None) -> list[str]:
     """What is plain from the schemas that certainly apply.
 
-    refused: the character. name: the member name that begins at `place.begins`, if it is whole.
+    refused: the character. name: the member name that it begins, or is in, or is the comma before;
+    None if there is no whole one.
     """
-    if place.part == "name" and name is not None:
+    certain = [each for each in found if each.is_certain]
+    if name is not None and (place.part == "name" or refused == ","):
         if name in place.names:
             return [f"the object has a member {json.dumps(name)} already"]
-        certain = [each for each in found if each.is_certain]
         return list(_about_name(certain, place.names, name))
     if place.part == "after" and refused == "}":
         return [
             f"{each.pointer}/required: {json.dumps(key)} is missing"
-            for each in found
-            if each.is_certain and isinstance(each.schema, dict)
-            for key in _strings(each.schema.get("required"))
+            for each in certain
+            for key in _strings(_object(each.schema).get("required"))
             if key not in place.names
         ]
     return []
