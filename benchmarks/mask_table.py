@@ -156,26 +156,42 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, str]:
 
 
 def tables(rows: dict[str, list[Outcome]]) -> str:
-    """By engine: coverage and times over all schemas, and times over those that all pass.
+    """By engine: coverage and times over all schemas, and times over those that others pass, too.
 
-    rows: each engine's outcomes over the same schemas in the same order.
+    rows: each engine's outcomes over the same schemas in the same order; the first engine is
+    compared with each other one, over what both pass.
     """
-    total = len(next(iter(rows.values())))
-    everyone = [
-        i for i in range(total) if all(found[i].verdict == "passed" for found in rows.values())
-    ]
+    first, *others = rows
+    total = len(rows[first])
     parts = [
         _markdown(["engine", *COVERAGE], [[k, *coverage(found)] for k, found in rows.items()]),
         f"Times over all {total} schemas, as far as each engine took them:",
         _markdown(["engine", *TIMES], [[k, *times(found)] for k, found in rows.items()]),
     ]
-    if len(rows) > 1:
-        common = {k: [found[i] for i in everyone] for k, found in rows.items()}
+    if others:
+        common = _passed_by_all(rows)
         parts += [
-            f"Times over the {len(everyone)} schemas that every engine passes:",
+            f"Times over the {len(common[first])} schemas that every engine passes:",
             _markdown(["engine", *TIMES], [[k, *times(found)] for k, found in common.items()]),
         ]
+    if len(others) > 1:
+        pairs = [_passed_by_all({k: rows[k] for k in (first, other)}) for other in others]
+        lines = [[f"{len(found)}", k, *times(found)] for pair in pairs for k, found in pair.items()]
+        parts += [
+            f"Times over the schemas that {first} and another engine both pass:",
+            _markdown(["schemas", "engine", *TIMES], lines),
+        ]
     return "\n\n".join(parts)
+
+
+def _passed_by_all(rows: dict[str, list[Outcome]]) -> dict[str, list[Outcome]]:
+    """The outcomes of the schemas that every engine passes."""
+    columns = [
+        column
+        for column in zip(*rows.values(), strict=True)
+        if all(outcome.verdict == "passed" for outcome in column)
+    ]
+    return {label: [column[i] for column in columns] for i, label in enumerate(rows)}
 
 
 def refusals(outcomes: Sequence[Outcome], limit: int = 20) -> str:

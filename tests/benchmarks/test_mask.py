@@ -121,19 +121,24 @@ def test_a_table_counts_all_and_times_what_is_no_copy() -> None:
     assert row["all work ms a schema"] == "3.00"
 
 
-def test_the_last_table_is_of_what_every_engine_passes() -> None:
+def test_times_are_compared_over_what_is_passed_by_all_and_by_two() -> None:
     from mask_table import tables
 
     slow = {"mask_ns": [9000, 9000]}
     rows = {
         "one": [outcome("a"), outcome("b", **slow)],
         "two": [outcome("a"), outcome("b", "valid rejected", **slow)],
+        "three": [outcome("a"), outcome("b", **slow)],
     }
     shown = tables(rows)
     assert "over all 2 schemas" in shown
-    common = shown.partition("over the 1 schemas that every engine passes")[2]
-    assert common.count("| 2.00 / 2.00 / 2.98 / 3.00 ") == 2
-    assert "9.00" not in common
+    by_all, _, by_two = shown.partition("over the 1 schemas that every engine passes")[2].partition(
+        "over the schemas that one and another engine both pass"
+    )
+    assert by_all.count("| 2.00 / 2.00 / 2.98 / 3.00 ") == 3
+    assert "9.00" not in by_all
+    heads = [line.split("/")[0].replace(" ", "") for line in by_two.splitlines()[4:]]
+    assert heads == ["|1|one|2.00", "|1|two|2.00", "|2|one|5.50", "|2|three|5.50"]
 
 
 @pytest.mark.parametrize(
