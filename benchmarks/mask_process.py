@@ -58,7 +58,7 @@ class EngineLost(Exception):
 class EngineProcess:
     """One engine over one vocabulary. `ask` never raises for what the engine does."""
 
-    def __init__(self, spec: EngineSpec, vocabulary: Path, seconds: float) -> None:
+    def __init__(self, spec: EngineSpec, vocabulary: Path, seconds: float, clock: str) -> None:
         self.spec = spec
         self.seconds = seconds
         self.num_starts = 0
@@ -68,6 +68,7 @@ class EngineProcess:
             str(Path(__file__).parent / SCRIPTS[spec.name]),
             str(vocabulary),
             json.dumps(spec.options),
+            clock,
         ]
         try:
             self._start()

@@ -37,7 +37,7 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     vocabulary.write_text(json.dumps(tokens))
     mask_process.SCRIPTS["fake"] = str(FAKE)
     engine = mask_process.EngineProcess(
-        mask_process.EngineSpec("fake", {}, sys.executable), vocabulary, seconds=60
+        mask_process.EngineSpec("fake", {}, sys.executable), vocabulary, seconds=60, clock="wall"
     )
     yield engine
     engine.close()
