@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 MAX_EXPLORED = 200  # states made to tell how many there are
 MAX_FORCED = 80  # bytes shown of what must come next
 MAX_LISTED = 40  # places in a list
+MAX_WIDTH = 96  # characters of a keyword and its value
 
 _EPILOG = """\
   sestina grammar explain schema.json
@@ -230,9 +231,10 @@ def _keyword(key: str, value: Any) -> str:
     if not key:
         return "false: no value is valid"
     if isinstance(value, dict):
-        names = ", ".join(value)
-        return f"{key} of {names}"[:100]
-    return f"{key}: {json_text.dumps(value)}"[:100]
+        told = f"{key} of {', '.join(value)}"
+    else:
+        told = f"{key}: {json_text.dumps(value)}"
+    return told if len(told) <= MAX_WIDTH else f"{told[: MAX_WIDTH - 4]} ..."
 
 
 def _matches(pattern: str, name: str) -> bool | None:
