@@ -70,7 +70,7 @@ def test_a_cut_in_a_value_or_a_name(value: Any) -> None:
             if span.names is None:
                 assert (place.part, place.path) == ("value", span.path)
             else:
-                assert place == Place(span.path, "name", span.names, True, span.start)
+                assert place == Place(span.path, "name", span.names, span.start)
                 whole = json.loads(written.text[span.start : span.end])
                 assert name_from(written.text, place.begins) == whole
 
@@ -78,13 +78,13 @@ def test_a_cut_in_a_value_or_a_name(value: Any) -> None:
 @pytest.mark.parametrize(
     ("before", "refused", "may_end", "path", "part"),
     [
-        ('{"a": [1', "]", True, ("a",), "after"),
+        ('{"a": [1', "]", True, ("a",), "item"),
         ('{"a": [1', "]", False, ("a", 0), "value"),
         ('{"a": [1', "2", True, ("a", 0), "value"),
-        ('{"a": [', "]", False, ("a",), "after"),
-        ('{"a": 1, ', "}", False, (), "after"),
+        ('{"a": [', "]", False, ("a",), "item"),
+        ('{"a": 1, ', "}", False, (), "member"),
         ('{"a"', "x", False, (), "name"),
-        ('{"a": "b"', "x", False, (), "after"),
+        ('{"a": "b"', "x", False, (), "member"),
         ('{"a": {}}', "x", False, (), "end"),
         ("", "x", False, (), "value"),
         ("1", "", True, (), "end"),

@@ -199,11 +199,10 @@ def _why(automaton: Automaton, source: _Source, text: str, position: int, state:
     name = None
     if place.part == "name":
         name = name_from(text, place.begins)
-    elif place.is_object and refused == ",":
+    elif place.part == "member" and refused == ",":
         name = name_from(text, position + 1)
     found = candidates(source.schema, place.path, _matches)
-    part = "end of an object" if place.part == "after" and place.is_object else place.part
-    lines = [f"in the instance: {_PARTS[part].format(place.pointer or '/')}"]
+    lines = [f"in the instance: {_PARTS[place.part].format(place.pointer or '/')}"]
     lines += [f"  {reason}" for reason in reasons(found, place, refused, name)]
     said = [(each, each.keywords(place)) for each in found]
     concerned = [(each, keywords) for each, keywords in said if keywords]
@@ -219,8 +218,8 @@ def _why(automaton: Automaton, source: _Source, text: str, position: int, state:
 _PARTS = {
     "value": "the value at {}",
     "name": "a member name of the object at {}",
-    "after": "behind an item, or the end, of the array at {}",
-    "end of an object": "behind a member, or the end, of the object at {}",
+    "member": "behind a member, or the end, of the object at {}",
+    "item": "behind an item, or the end, of the array at {}",
     "end": "behind the whole value",
 }
 

@@ -15,16 +15,15 @@ class Place:
     """A place in a JSON text.
 
     part: "value" is in the value at `path`, or before its first character; "name" is where the
-    object at `path` wants the name of a member; "after" is behind a member or an item of the
-    container at `path`, or before its end. "end" is behind the whole value.
+    object at `path` wants the name of a member; "member" and "item" are behind one of the object or
+    the array at `path`, or before its end; "end" is behind the whole value.
     names: the members that the object at `path` has before the place. begins: the offset where the
     name that is wanted begins, for "name".
     """
 
     path: tuple[str | int, ...]
-    part: Literal["value", "name", "after", "end"]
+    part: Literal["value", "name", "member", "item", "end"]
     names: tuple[str, ...] = ()
-    is_object: bool = False
     begins: int = 0
 
     @property
@@ -132,9 +131,10 @@ class _Scan:
         top = self.stack[-1]
         names = tuple(top.names[:-1] if wants == "colon" else top.names)
         path = self._path(len(self.stack) - 1)
-        part: Literal["name", "after"] = "after" if wants == "after" else "name"
+        if wants == "after":
+            return Place(path, "member" if top.is_object else "item", names)
         begins = len(self.text) if self.name_begins is None else self.name_begins
-        return Place(path, part, names, top.is_object, begins)
+        return Place(path, "name", names, begins)
 
     def _path(self, depth: int) -> tuple[str | int, ...]:
         return tuple(container.step for container in self.stack[:depth])

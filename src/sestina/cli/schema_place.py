@@ -13,28 +13,27 @@ from sestina.cli.json_place import Place
 
 MAX_CANDIDATES = 200
 
-_ALL_OF = ("allOf",)
-_ALTERNATIVES = ("anyOf", "oneOf")
-_CONDITIONS = ("if", "then", "else", "not")
-_OBJECT_NAMES = (
-    *("properties", "patternProperties", "additionalProperties", "unevaluatedProperties"),
-    *("propertyNames", "minProperties", "maxProperties"),
+_KEYWORDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "value": (
+            *("type", "enum", "const", "format", "pattern", "minLength", "maxLength"),
+            *("multipleOf", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
+        ),
+        "name": (
+            *("properties", "patternProperties", "additionalProperties", "unevaluatedProperties"),
+            *("propertyNames", "minProperties", "maxProperties"),
+        ),
+        "member": (
+            *("required", "minProperties", "maxProperties", "additionalProperties"),
+            *("unevaluatedProperties", "dependentRequired", "dependencies", "dependentSchemas"),
+        ),
+        "item": (
+            *("minItems", "maxItems", "items", "prefixItems", "additionalItems", "contains"),
+            *("minContains", "maxContains", "uniqueItems", "unevaluatedItems"),
+        ),
+    }
 )
-_OBJECT_ENDS = (
-    *("required", "minProperties", "maxProperties", "additionalProperties"),
-    *("unevaluatedProperties", "dependentRequired", "dependencies", "dependentSchemas"),
-)
-_ARRAY_ENDS = (
-    *("minItems", "maxItems", "items", "prefixItems", "additionalItems", "contains"),
-    *("minContains", "maxContains", "uniqueItems", "unevaluatedItems"),
-)
-_VALUES = (
-    *("type", "enum", "const", "format", "pattern", "minLength", "maxLength", "multipleOf"),
-    *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
-)
-_BY_PART: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"value": _VALUES, "name": _OBJECT_NAMES, "after": (*_OBJECT_ENDS, *_ARRAY_ENDS)}
-)
+"""What could refuse a text, by the part of a Place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +48,11 @@ class Candidate:
         """What it says that could refuse a text there."""
         if isinstance(self.schema, bool):
             return {} if self.schema else {"": False}
-        wanted = _BY_PART.get(place.part, ())
-        if place.part == "after":
-            wanted = _OBJECT_ENDS if place.is_object else _ARRAY_ENDS
+        wanted = _KEYWORDS.get(place.part, ())
         return {key: self.schema[key] for key in wanted if key in self.schema}
 
 
-Matches = Callable[[str, str], "bool | None"]
+Matches = Callable[[str, str], bool | None]
 """Whether a pattern matches a property name; None where that cannot be told."""
 
 
@@ -87,7 +84,7 @@ def reasons(found: Sequence[Candidate], place: Place, refused: str, name: str | 
         if name in place.names:
             return [f"the object has a member {json.dumps(name)} already"]
         return list(_about_name(certain, place.names, name))
-    if place.part == "after" and refused == "}":
+    if place.part == "member" and refused == "}":
         return [
             f"{each.pointer}/required: {json.dumps(key)} is missing"
             for each in certain
@@ -138,12 +135,11 @@ def _applied(each: Candidate, document: Any) -> Iterator[Candidate]:
         target = _resolve(document, schema.get(keyword))
         if target is not None:
             yield Candidate(*target, each.is_certain)
-    for keyword in (*_ALL_OF, *_ALTERNATIVES):
+    for keyword in ("allOf", "anyOf", "oneOf"):
+        is_certain = each.is_certain and keyword == "allOf"
         for i, branch in enumerate(_list(schema.get(keyword))):
-            yield Candidate(
-                _child(each.pointer, keyword, i), branch, each.is_certain and keyword in _ALL_OF
-            )
-    for keyword in _CONDITIONS:
+            yield Candidate(_child(each.pointer, keyword, i), branch, is_certain)
+    for keyword in ("if", "then", "else", "not"):
         if keyword in schema:
             yield Candidate(_child(each.pointer, keyword), schema[keyword], False)
     for name, branch in _object(schema.get("dependentSchemas")).items():
