@@ -30,7 +30,7 @@ class LLGuidance(Engine):
         _check_vocabulary(self.tokenizer, vocabulary)
         self.options = options
         self.row = np.zeros(-(-len(vocabulary.tokens) // 32), np.int32)
-        told = [f"{k}={v}" for k, v in options.items()] or ["defaults: any whitespace"]
+        told = [f"{k}={v!r}" for k, v in options.items()] or ["defaults: any whitespace"]
         self.settings = ", ".join([*told, f"slices {slices}"] if slices else told)
 
     def compile(self, schema: Any) -> LLMatcher:

@@ -39,7 +39,7 @@ class Sestina(Engine):
         if freeze:
             gc.collect()
             gc.freeze()
-        told = [f"{k}={v}" for k, v in self.options.items()]
+        told = [f"{k}={v!r}" for k, v in self.options.items()]
         told += ["a cold compiler per schema" if self.cold else "one compiler for the run"]
         told += ["gc.freeze() after loading"] if freeze else ["garbage collector as Python has it"]
         self.settings = ", ".join(told)

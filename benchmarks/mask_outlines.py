@@ -26,7 +26,7 @@ class OutlinesCore(Engine):
         self.vocabulary = OutlinesVocabulary(vocabulary.eos_ids[0], ids)
         self.options = options
         self.row = np.zeros(-(-len(vocabulary.tokens) // 32), np.int32)
-        told = [f"{k}={v}" for k, v in options.items()]
+        told = [f"{k}={v!r}" for k, v in options.items()]
         self.settings = ", ".join(told) or "defaults: an optional space"
 
     def compile(self, schema: Any) -> Index:

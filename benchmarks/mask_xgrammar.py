@@ -22,7 +22,7 @@ class XGrammar(Engine):
         self.options = options
         self.bitmask = np.zeros((1, -(-len(vocabulary.tokens) // 32)), np.int32)
         self.row = self.bitmask[0]
-        told = [f"{k}={v}" for k, v in options.items()]
+        told = [f"{k}={v!r}" for k, v in options.items()]
         self.settings = ", ".join(told) or "defaults: strict_mode, any whitespace"
 
     def compile(self, schema: Any) -> CompiledGrammar:
