@@ -18,7 +18,9 @@ from sestina.lang.errors import ModelError
 Printed = pytest.CaptureFixture[str]
 
 
-@pytest.mark.parametrize("argv", [[], ["run"], ["extract"], ["models"], ["models", "pull"]])
+@pytest.mark.parametrize(
+    "argv", [[], ["run"], ["extract"], ["grammar", "explain"], ["models"], ["models", "pull"]]
+)
 def test_every_command_has_help_with_its_usage(argv: list[str], capsys: Printed) -> None:
     with pytest.raises(SystemExit) as done:
         main([*argv, "-h"])

@@ -1,4 +1,4 @@
-"""The `sestina` command: run a program, extract records, fetch models, look at this machine.
+"""The `sestina` command: programs, records, constraints, models, and a look at this machine.
 
 Each command is one module with `add_parser` (the arguments) and `execute` (the work). They import
 the engine only when they run, so that `sestina -h` answers at once and needs no torch.
@@ -12,12 +12,13 @@ from collections.abc import Sequence
 
 import sestina.cli.doctor as doctor
 import sestina.cli.extract as extract
+import sestina.cli.grammar as grammar
 import sestina.cli.models as models
 import sestina.cli.run as run
 from sestina.cli.report import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, UsageError
 from sestina.lang.errors import ConstraintError, InvalidParams, SestinaError
 
-_COMMANDS = (run, extract, models, doctor)
+_COMMANDS = (run, extract, grammar, models, doctor)
 
 
 class _ShowVersion(argparse.Action):

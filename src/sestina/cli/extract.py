@@ -17,7 +17,7 @@ from sestina.cli import inputs
 from sestina.cli.extraction import Extraction, Form, Tally
 from sestina.cli.opening import DEFAULT_MODEL, MODEL_HELP, BackendFactory, open_engine
 from sestina.cli.output import Output, errors_path
-from sestina.cli.report import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, UsageError, table
+from sestina.cli.report import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, UsageError, positive, table
 from sestina.cli.user_file import load_object
 from sestina.lang.errors import ConstraintError
 
@@ -55,20 +55,13 @@ def add_parser(commands: Any) -> None:
     add("--model", default=DEFAULT_MODEL, help=MODEL_HELP)
     add("--instructions", default=_INSTRUCTIONS, metavar="TEXT", help="what to tell the model")
     add("--hide-schema", action="store_true", help="from the model: small ones copy words from it")
-    add("--max-tokens", type=_positive, default=512, metavar="N", help="of one record (512)")
+    add("--max-tokens", type=positive, default=512, metavar="N", help="of one record (512)")
     add("--temperature", type=float, default=0.0, metavar="T", help="0 (default) is greedy")
     add("--seed", type=int, help="makes sampling reproducible")
-    add("--concurrency", type=_positive, default=16, metavar="N", help="at the same time (16)")
+    add("--concurrency", type=positive, default=16, metavar="N", help="at the same time (16)")
     add("--text-field", default="text", metavar="NAME", help='of .jsonl lines (default "text")')
-    add("--limit-chars", type=_positive, default=1_000_000, metavar="N", help="refuse longer texts")
+    add("--limit-chars", type=positive, default=1_000_000, metavar="N", help="refuse longer texts")
     parser.set_defaults(execute=execute)
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
-    return number
 
 
 def load_form(reference: str) -> Form:

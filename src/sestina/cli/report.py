@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 
 EXIT_OK = 0
@@ -12,6 +13,14 @@ EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 
 class UsageError(Exception):
     """The command line asks for something that cannot be; printed without a traceback, exit 2."""
+
+
+def positive(text: str) -> int:
+    """The argparse type of a number that is at least 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {number}")
+    return number
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
