@@ -7,6 +7,7 @@ from sestina.backend.grammar.build import build
 from sestina.backend.grammar.core import calls, memory
 from sestina.backend.grammar.limits import Budget, Limits
 from sestina.backend.grammar.machine import DEAD, NUM_BYTES, Machine
+from sestina.backend.grammar.table import dot, table
 from sestina.lang import grammar_ir as ir
 
 
@@ -26,6 +27,14 @@ class Automaton:
         self.limits = budget.limits
         self.budget = budget
         self.start = start
+
+    def __str__(self) -> str:
+        """A readable table of the first states; making it expands them."""
+        return table(self)
+
+    def to_dot(self, max_states: int = 40) -> str:
+        """The first states as a graph in the DOT language."""
+        return dot(self, max_states=max_states)
 
     @property
     def num_states(self) -> int:
