@@ -30,7 +30,6 @@ class Built(NamedTuple):
     node: ir.Expr
     expr: int
     height: int
-    special: str | None  # some control token in it
 
 
 class Machine:
@@ -45,7 +44,7 @@ class Machine:
     special_ids[k] is the control token behind symbol NUM_BYTES + k.
     nodes: the expressions of IR nodes met before, by identity; see `sestina.backend.grammar.build`.
         Those that the next grammar does not meet again (`nodes_met_once`) are forgotten.
-    rules: the rules, by what tells them apart. literals: where long ones are in the pool.
+    literals: where long ones are in the pool.
 
     Whoever makes it work says who pays: new expressions and states count against that budget, and
     passing it is an error that leaves what there is as it was.
@@ -62,7 +61,6 @@ class Machine:
         self.special_ids: list[int] = []
         self.nodes: dict[int, Built] = {}
         self.nodes_met_once: set[int] = set()
-        self.rules: dict[Any, int] = {}
         self.literals: dict[bytes, int] = {}
         self._payer = Budget(Limits())
         self._account()[:] = self._payer.spent

@@ -13,7 +13,6 @@ from sestina.backend.grammar.core.memory import (
     BYTE_CLASS,
     EMPTY,
     FLAGS,
-    HAS_SPECIAL,
     LITERAL,
     NULLABLE,
     NUM_BYTES,
@@ -40,19 +39,6 @@ def begin(mem: Words) -> None:
 def add_bytes(mem: Words, data: NDArray[np.uint8]) -> int:
     """Put a long literal's bytes into the pool; returns where."""
     return intern.pool_bytes(mem, data)
-
-
-@jit
-def make_rule(mem: Words, number: int, nullable: bool, has_special: bool) -> int:
-    """The rule of a number, still without a body."""
-    flags = HAS_SPECIAL if has_special else 0
-    return intern.rule(mem, number, nullable, 0 if nullable else 1, flags)
-
-
-@jit
-def give_body(mem: Words, rule: int, body: int) -> None:
-    """See `intern.set_body`."""
-    intern.set_body(mem, rule, body)
 
 
 @jit

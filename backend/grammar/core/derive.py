@@ -48,6 +48,7 @@ from sestina.backend.grammar.core.memory import (
     STATUS,
     TOP,
     Words,
+    body_of,
     has,
     kind_of,
     node,
@@ -88,7 +89,7 @@ def derivative(mem: Words, e: int, symbol: int) -> int:
     if kind == CAT:
         found = _of_cat(mem, e, symbol)
     elif kind == RULE:
-        found = derive_part(mem, y_of(mem, e), symbol)
+        found = derive_part(mem, body_of(mem, e), symbol)
     elif kind == REPEAT:
         found = _of_repeat(mem, e, symbol)
     elif kind == NOT:
@@ -231,7 +232,7 @@ def _push_first_parts(mem: Words, e: int) -> None:
     elif kind == REPEAT:
         push(mem, x_of(mem, e))
     elif kind == RULE:
-        push(mem, y_of(mem, e))
+        push(mem, body_of(mem, e))
 
 
 @jit

@@ -14,6 +14,7 @@ from sestina.backend.grammar.core.compiled import jit
 from sestina.backend.grammar.core.memory import (
     ALL,
     ALPHABET,
+    BODY,
     BOOLEAN,
     BYTE_SETS,
     CAT,
@@ -247,18 +248,22 @@ def special(mem: Words, k: int) -> int:
     return intern(mem, SPECIAL, k, 0, 0, HAS_SPECIAL, 1)
 
 
+OF_BODY, RECURSIVE_IN, ALONE = range(3)
+"""What tells a rule apart: its body; its body with a mark in its own place; its number."""
+
+
 @jit
-def rule(mem: Words, number: int, nullable: bool, min_len: int, flags: int) -> int:
-    """A rule that matches something; give it a body (`set_body`) before taking derivatives."""
-    return intern(
-        mem, RULE, number, 0, 0, RECURSIVE | flags | (NULLABLE if nullable else 0), min_len
-    )
+def rule(mem: Words, x: int, kind: int, flags: int) -> int:
+    """A rule that matches something, told apart by x in the way of `kind`; flags: NULLABLE and
+    HAS_SPECIAL. Give it a body (`set_body`) before taking derivatives."""
+    min_len = 0 if flags & NULLABLE else 1
+    return intern(mem, RULE, x, kind, 0, RECURSIVE | flags, min_len)
 
 
 @jit
 def set_body(mem: Words, e: int, body: int) -> None:
-    """The language of a rule. Not part of what tells it apart."""
-    mem[node(mem, e) + Y] = body
+    """Say what a rule matches."""
+    mem[node(mem, e) + BODY] = body
 
 
 # ---- sequence, repetition, complement

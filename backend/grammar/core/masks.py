@@ -33,6 +33,7 @@ from sestina.backend.grammar.core.memory import (
     TOP,
     Int32s,
     Words,
+    body_of,
     has,
     kind_of,
     push,
@@ -150,7 +151,7 @@ def _spread(mem: Words, e: int) -> int:
         head, tail = head_of(mem, e), tail_of(mem, e)
         kind = kind_of(mem, head)
         if kind == RULE:
-            todo.append(cat(mem, y_of(mem, head), tail))
+            todo.append(cat(mem, body_of(mem, head), tail))
         elif is_state(mem, head):
             composed.append(e)
             if has(mem, head, NULLABLE):

@@ -33,6 +33,7 @@ from sestina.backend.grammar.core.memory import (
     STATUS,
     Int32s,
     Words,
+    body_of,
     kind_of,
     x_of,
     y_of,
@@ -180,7 +181,7 @@ def _close(mem: Words, table: Int32s, w: Words, at: int) -> None:
             for k in range(y_of(mem, e)):
                 _push(w, mem[mem[POOL] + x_of(mem, e) + k], 0, following)
         elif kind == RULE:
-            _push(w, y_of(mem, e), 0, following)
+            _push(w, body_of(mem, e), 0, following)
         elif e == EPSILON:
             _resume(w, following, at)
         elif is_state(mem, e):
