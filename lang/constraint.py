@@ -68,6 +68,7 @@ class JsonSchema(Constraint):
     order, all others after them in any order.
 
     source: the schema as canonical JSON text, keys in the user's order.
+    registry: what references out of the schema may lead to, as pairs of URI and JSON text.
     whitespace: "spaced" (an optional space after `,` and `:`), "compact", "any", "any(n)" (up to n
         whitespace characters wherever JSON allows some, 20 for "any") or "indent(n)" (the layout
         of json.dumps(indent=n)). No whitespace before or after the value.
@@ -76,21 +77,28 @@ class JsonSchema(Constraint):
     kind: ClassVar[str] = "json_schema"
     source: str
     whitespace: str = "spaced"
+    registry: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         _require_text(self.source, "a JSON Schema")
         _require_text(self.whitespace, "whitespace")
+        for uri, source in self.registry:
+            _require_text(uri, "a URI of the registry")
+            _require_text(source, "a schema of the registry")
         self.to_grammar()
 
     def _lower(self) -> ir.Grammar:
-        return schemas.lower(self.source, self.whitespace).grammar
+        return self._lowered().grammar
 
     def report(self) -> schemas.Report:
         """Which keywords, at which places, are enforced, and which are annotations only.
 
         What is refused is no part of it: such a schema raises when the constraint is made.
         """
-        return schemas.lower(self.source, self.whitespace).report
+        return self._lowered().report
+
+    def _lowered(self) -> schemas.Lowered:
+        return schemas.lower(self.source, self.whitespace, self.registry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +160,8 @@ def from_data(data: Mapping[str, Any]) -> Constraint:
         raise InvalidConstraint(f"a {kind} constraint has no field {unknown[0]!r}")
     if isinstance(options.get("options"), list):
         options["options"] = tuple(options["options"])
+    if isinstance(options.get("registry"), list):
+        options["registry"] = tuple(map(tuple, options["registry"]))
     try:
         return _KINDS[kind](**options)
     except TypeError as error:
@@ -163,21 +173,31 @@ def regex(pattern: str) -> Regex:
     return Regex(pattern)
 
 
-def json_schema(schema: object, *, whitespace: str = "spaced") -> JsonSchema:
+def json_schema(
+    schema: object,
+    *,
+    whitespace: str = "spaced",
+    registry: Mapping[str, object] = MappingProxyType({}),
+) -> JsonSchema:
     """The text is JSON valid under `schema`.
 
     A dict or bool is a schema; a str is one as JSON text; anything else is a Python type (pydantic
     model, dataclass, TypedDict, `list[int]`, ...) whose schema is derived. Extra object keys follow
     the specification for a schema (allowed unless `additionalProperties` says otherwise) and are
     never generated for a Python type.
+
+    registry: schemas (dict, bool or JSON text) by URI, for `$ref`s that leave the schema; nothing
+    is ever fetched.
     """
+    known = tuple((uri, json_text.dumps(_schema_value(registry[uri]))) for uri in sorted(registry))
+    return JsonSchema(json_text.dumps(_schema_value(schema)), whitespace, known)
+
+
+def _schema_value(schema: object) -> Any:
+    """A schema as JSON data, however the user gave it."""
     if isinstance(schema, str):
-        value = json_text.loads(schema)
-    elif isinstance(schema, (dict, bool)):
-        value = schema
-    else:
-        value = typed.schema_of(schema)
-    return JsonSchema(json_text.dumps(value), whitespace)
+        return json_text.loads(schema)
+    return schema if isinstance(schema, (dict, bool)) else typed.schema_of(schema)
 
 
 def choices(options: Sequence[str]) -> Choices:

@@ -33,6 +33,7 @@ from sestina.lang.json_schema import layout as layouts
 from sestina.lang.json_schema import merge, scalars, values
 from sestina.lang.json_schema.arrays import lower_array
 from sestina.lang.json_schema.desugar import desugar
+from sestina.lang.json_schema.dialects import draft_of
 from sestina.lang.json_schema.formats import FORMATS, REFUSED_FORMATS
 from sestina.lang.json_schema.keywords import (
     APPLICATORS,
@@ -45,10 +46,11 @@ from sestina.lang.json_schema.keywords import (
     types_of,
 )
 from sestina.lang.json_schema.layout import Layout
+from sestina.lang.json_schema.linking import Linker, Reference, needs_linking
 from sestina.lang.json_schema.negation import negate
 from sestina.lang.json_schema.objects import lower_object
 from sestina.lang.json_schema.overlap import overlapping
-from sestina.lang.json_schema.refs import child, has_reference, resolve
+from sestina.lang.json_schema.refs import child, follow
 from sestina.lang.json_schema.shapes import check_shape
 
 ANYWHERE = "*"  # the pointer of "any JSON value", which is no place in the schema
@@ -73,9 +75,16 @@ class Lowered(NamedTuple):
 
 
 @functools.lru_cache(maxsize=256)
-def lower(source: str, whitespace: str = "spaced") -> Lowered:
-    """The language of the schema in `source` (JSON text); raises a ConstraintError."""
-    compiler = Compiler(json_text.loads(source))
+def lower(
+    source: str, whitespace: str = "spaced", registry: tuple[tuple[str, str], ...] = ()
+) -> Lowered:
+    """The language of the schema in `source` (JSON text); raises a ConstraintError.
+
+    registry: the documents that references may lead to, as pairs of URI and JSON text.
+    """
+    document, known = json_text.loads(source), dict(registry)
+    linker = Linker(document, known) if needs_linking(source, document, known) else None
+    compiler = Compiler(document if linker is None else linker.document(), linker)
     grammar = compiler.compile(layouts.parse(whitespace))
     report = Report(tuple(compiler.enforced), tuple(compiler.annotations))
     return Lowered(grammar, report)
@@ -84,8 +93,9 @@ def lower(source: str, whitespace: str = "spaced") -> Lowered:
 class Compiler:
     """One schema document being lowered. Sub-schemas that need a name wait in `pending`."""
 
-    def __init__(self, document: Any) -> None:
+    def __init__(self, document: Any, linker: Linker | None) -> None:
         self.document = document
+        self.linker = linker
         self.rules: dict[str, Expr] = {}
         self.pending: list[tuple[str, Any, str, Layout]] = []
         # Rule names by the identity of the schema (kept alive here) and the depth of the layout.
@@ -104,7 +114,8 @@ class Compiler:
         self.made: set[int] = set()  # the identities of those
         self.active: set[tuple[int, int]] = set()
         declared = document.get("$schema") if isinstance(document, dict) else None
-        self.is_old = isinstance(declared, str) and any(d in declared for d in _OLD_DRAFTS)
+        draft = draft_of(declared) if isinstance(declared, str) else None
+        self.is_old = linker is None and draft is not None and draft <= 7
 
     def compile(self, layout: Layout) -> Grammar:
         start = self.schema(self.document, "", layout)
@@ -172,8 +183,6 @@ class Compiler:
     def note(self, schema: Schema, keyword: str, pointer: str) -> bool:
         """Whether this keyword asserts something; for the report, and refusing what must be."""
         value = schema[keyword]
-        if keyword == "$id" and pointer and has_reference(schema):
-            self.fail(UnsupportedConstraint, "an $id below the root", pointer, keyword)
         if keyword in REFUSED:
             kind = REFUSED[keyword]
             if (kind and kind not in types_of(schema)) or is_vacuous(keyword, value):
@@ -255,7 +264,7 @@ class Compiler:
     def overlapping(
         self, branches: list[Any], pointer: str, given: Schema
     ) -> list[tuple[int, int]]:
-        pairs = overlapping(self.document, branches, pointer, given)
+        pairs = overlapping(self.resolve, branches, pointer, given)
         if pairs is None or len(pairs) > MAX_OVERLAPS:
             self.fail(
                 UnsupportedConstraint, "oneOf with so many overlapping branches", pointer, "oneOf"
@@ -329,8 +338,11 @@ class Compiler:
         first: Schema = self.derived.setdefault(key, (schema, parts))[0]
         return first
 
-    def resolve(self, ref: str, pointer: str) -> tuple[Any, str]:
-        return resolve(self.document, ref, pointer)
+    def resolve(self, ref: str | Reference, pointer: str) -> tuple[Any, str]:
+        """The schema a `$ref` at `pointer` names, and its own pointer."""
+        if isinstance(ref, Reference) and self.linker is not None:
+            return self.linker.resolve(ref, pointer)
+        return follow(self.document, str(ref), pointer)
 
     # ---- values by type ---------------------------------------------------------------------
 
@@ -374,7 +386,6 @@ class Compiler:
 
 
 _ALTERNATIVES = frozenset({"anyOf", "oneOf"})
-_OLD_DRAFTS = ("/draft-03/", "/draft-04/", "/draft-06/", "/draft-07/")
 
 _BY_TYPE: Mapping[str, Callable[[Compiler, Schema, str, Layout], Expr]] = MappingProxyType(
     {

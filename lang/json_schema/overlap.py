@@ -6,20 +6,20 @@ require the same property with different constants (a discriminator), or a name 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import combinations
 from typing import Any, NamedTuple
 
 from sestina.lang import json_text
 from sestina.lang.json_schema.contradiction import exclude
 from sestina.lang.json_schema.keywords import Schema, type_name, types_of
-from sestina.lang.json_schema.refs import resolve
 from sestina.lang.json_schema.shapes import check_shape
 
 MAX_BRANCHES = 300
 MAX_REF_STEPS = 32
 
 Values = tuple[Any, ...]
+Resolve = Callable[[Any, str], tuple[Any, str]]
 
 
 class Outline(NamedTuple):
@@ -36,7 +36,7 @@ class Outline(NamedTuple):
 
 
 def overlapping(
-    document: Any, branches: list[Any], pointer: str, given: Schema
+    resolve: Resolve, branches: list[Any], pointer: str, given: Schema
 ) -> list[tuple[int, int]] | None:
     """The pairs of branches that a value might satisfy both of; None if there are too many.
 
@@ -45,7 +45,7 @@ def overlapping(
     if len(branches) > MAX_BRANCHES:
         return None
     outlines = [
-        (i, _outline(document, branch, pointer, given))
+        (i, _outline(resolve, branch, pointer, given))
         for i, branch in enumerate(branches)
         if branch is not False
     ]
@@ -75,8 +75,8 @@ def _share(a: Values, b: Values) -> bool:
     return any(json_text.equal(x, y) for x in a for y in b)
 
 
-def _outline(document: Any, branch: Any, pointer: str, given: Schema) -> Outline:
-    schema = _target(document, branch, pointer)
+def _outline(resolve: Resolve, branch: Any, pointer: str, given: Schema) -> Outline:
+    schema = _target(resolve, branch, pointer)
     values = _constants(schema)
     types = frozenset("number" if t == "integer" else t for t in types_of(schema))
     types &= {"number" if t == "integer" else t for t in types_of(given)}
@@ -86,7 +86,7 @@ def _outline(document: Any, branch: Any, pointer: str, given: Schema) -> Outline
     tags = {}
     known = schema.get("properties", {})
     for name in needed & known.keys():
-        tags[name] = _target(document, known[name], pointer)
+        tags[name] = _target(resolve, known[name], pointer)
     forbidden = frozenset(name for name, value in known.items() if value is False)
     is_closed = schema.get("additionalProperties") is False and not schema.get("patternProperties")
     return Outline(
@@ -105,14 +105,14 @@ def _constants(schema: Mapping[str, Any]) -> Values | None:
     return tuple(schema["enum"]) if "enum" in schema else None
 
 
-def _target(document: Any, schema: Any, pointer: str) -> Mapping[str, Any]:
+def _target(resolve: Resolve, schema: Any, pointer: str) -> Mapping[str, Any]:
     """The schema behind references and one-item allOf; {} (anything) where that is not plain."""
     for _ in range(MAX_REF_STEPS):
         check_shape(schema, pointer)
         if isinstance(schema, bool):
             return {}
         if "$ref" in schema:
-            schema, _place = resolve(document, schema["$ref"], pointer)
+            schema, _place = resolve(schema["$ref"], pointer)
         elif len(schema.get("allOf", ())) == 1:
             schema = schema["allOf"][0]
         else:

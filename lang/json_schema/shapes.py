@@ -9,6 +9,7 @@ from typing import Any
 
 from sestina.lang.errors import InvalidConstraint
 from sestina.lang.json_schema.keywords import count, types_of
+from sestina.lang.json_schema.linking import Reference
 
 
 def check_shape(schema: Any, pointer: str) -> None:
@@ -75,7 +76,6 @@ _NUMBER: _Shape = (_is_number, "a number")
 _OBJECT: _Shape = (_is_object, "an object")
 _SCHEMA: _Shape = (_is_schema, "a schema")
 _SOME_SCHEMAS: _Shape = (lambda v: _are_schemas(v) and bool(v), "a non-empty list of schemas")
-_TEXT: _Shape = (_is_text, "a string")
 # Several that have met in one place are a tuple, which JSON has not.
 _TEXTS: _Shape = (lambda v: _is_text(v) or isinstance(v, tuple), "a string")
 
@@ -89,7 +89,7 @@ _SHAPES: Mapping[str, _Shape] = MappingProxyType(
         "required": (_are_names, "a list of names"),
         "items": (lambda v: _is_schema(v) or _are_schemas(v), "a schema"),
         "prefixItems": (_are_schemas, "a list of schemas"),
-        "$ref": _TEXT,
+        "$ref": (lambda v: isinstance(v, (str, Reference)), "a string"),
         **dict.fromkeys(("pattern", "format"), _TEXTS),
         "not": (lambda v: _is_schema(v) or isinstance(v, tuple), "a schema"),
         **dict.fromkeys(("if", "then", "else", "contains", "propertyNames"), _SCHEMA),
