@@ -38,10 +38,8 @@ from sestina.lang.json_schema.formats import FORMATS, REFUSED_FORMATS
 from sestina.lang.json_schema.keywords import (
     APPLICATORS,
     ENFORCED,
-    REFUSED,
     TYPES,
     Schema,
-    is_vacuous,
     tupled,
     types_of,
 )
@@ -183,11 +181,6 @@ class Compiler:
     def note(self, schema: Schema, keyword: str, pointer: str) -> bool:
         """Whether this keyword asserts something; for the report, and refusing what must be."""
         value = schema[keyword]
-        if keyword in REFUSED:
-            kind = REFUSED[keyword]
-            if (kind and kind not in types_of(schema)) or is_vacuous(keyword, value):
-                return False
-            self.fail(UnsupportedConstraint, f"{keyword} is not enforced yet", pointer, keyword)
         is_known = keyword in ENFORCED
         if keyword == "format" and not any(name in FORMATS for name in tupled(value)):
             is_known = False
@@ -367,7 +360,7 @@ class Compiler:
                 return None
             if "enum" in schema or "const" in schema:
                 return values.members(self, schema, pointer)
-            if {k for k in schema if k in ENFORCED or k in REFUSED} == {"$ref"}:
+            if {k for k in schema if k in ENFORCED} == {"$ref"}:
                 schema, pointer = self.resolve(schema["$ref"], pointer)
                 continue
             if schema.get("type") == "boolean" and not _ALTERNATIVES & schema.keys():

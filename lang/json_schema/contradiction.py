@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from sestina.lang import json_text
-from sestina.lang.json_schema.keywords import ENFORCED, REFUSED, type_name, types_of
+from sestina.lang.json_schema.keywords import ENFORCED, type_name, types_of
 
 
 def exclude(a: Any, b: Any) -> bool:
@@ -30,7 +30,7 @@ def _rules_out(a: Any, b: Any) -> bool:
     negated, values = a.get("not"), _constants(b)
     if values is None or not isinstance(negated, dict):
         return False
-    if any(k in ENFORCED or k in REFUSED for k in negated if k not in ("const", "enum")):
+    if any(k in ENFORCED for k in negated if k not in ("const", "enum")):
         return False
     excluded = _constants(negated)
     if excluded is None or len(negated.keys() & {"const", "enum"}) > 1:

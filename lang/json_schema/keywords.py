@@ -1,9 +1,7 @@
 """The keywords of JSON Schema 2020-12 and draft-07: what becomes of each.
 
-ENFORCED keywords are lowered. REFUSED ones raise UnsupportedConstraint where they could forbid
-something, that is unless their value or the schema's `type` makes them vacuous. Everything else is
-an annotation, as the specification says of unknown keywords. Some are enforced within limits, and
-refused beyond:
+ENFORCED keywords are lowered; everything else is an annotation, as the specification says of
+unknown keywords. Some are enforced within limits, and raise UnsupportedConstraint beyond:
 
     not, oneOf with overlaps    where the negation is: not of uniqueItems, propertyNames,
                                 unevaluated*, nor of what patternProperties and
@@ -15,8 +13,8 @@ refused beyond:
     contains                    with bounds of up to 1,024 states; one for each array
     multipleOf                  integers to 1,000 (to 7 beside open bounds, or powers of 2 and 5),
                                 fractions of which 1 is a multiple
-    unevaluatedProperties       beside allOf and $ref, not beside branches with properties
-    $ref                        inside the document; alone before draft 2019-09
+    unevaluated*                up to 128 combinations of branches that evaluate different places
+    $ref, $dynamicRef           inside the document and a given registry
 """
 
 from __future__ import annotations
@@ -52,20 +50,9 @@ ENFORCED: Mapping[str, str] = MappingProxyType(
         **dict.fromkeys(("minProperties", "maxProperties"), "object"),
         **dict.fromkeys(("dependentRequired", "dependentSchemas", "dependencies"), "object"),
         "unevaluatedProperties": "object",
-    }
-)
-
-REFUSED: Mapping[str, str] = MappingProxyType(
-    {
-        **dict.fromkeys(("$dynamicRef", "$recursiveRef"), ""),
         "unevaluatedItems": "array",
     }
 )
-
-
-def is_vacuous(keyword: str, value: Any) -> bool:
-    """Whether a refused keyword, with this value, forbids nothing."""
-    return keyword == "unevaluatedItems" and (value is True or value == {})
 
 
 def tupled(value: Any) -> tuple[Any, ...]:

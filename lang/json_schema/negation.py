@@ -20,7 +20,6 @@ from sestina.lang.errors import UnsupportedConstraint
 from sestina.lang.json_schema.formats import FORMATS, REFUSED_FORMATS, WIDEST_FORMATS
 from sestina.lang.json_schema.keywords import (
     ENFORCED,
-    REFUSED,
     TYPES,
     Schema,
     count,
@@ -44,7 +43,7 @@ def negate(compiler: Compiler, schema: Any, pointer: str) -> Any:
         rule = _RULES.get(keyword)
         if rule is not None:
             pieces += rule(compiler, schema, pointer)
-        elif keyword in ENFORCED or keyword in REFUSED:
+        elif keyword in ENFORCED:
             _refuse(keyword, pointer)
     if any(piece is True for piece in pieces):
         return True

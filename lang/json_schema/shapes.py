@@ -93,7 +93,9 @@ _SHAPES: Mapping[str, _Shape] = MappingProxyType(
         **dict.fromkeys(("pattern", "format"), _TEXTS),
         "not": (lambda v: _is_schema(v) or isinstance(v, tuple), "a schema"),
         **dict.fromkeys(("if", "then", "else", "contains", "propertyNames"), _SCHEMA),
-        "unevaluatedProperties": _SCHEMA,
+        **dict.fromkeys(("unevaluatedProperties", "unevaluatedItems"), _SCHEMA),
+        # As strings they have become a `$ref` (`linking`).
+        **dict.fromkeys(("$dynamicRef", "$recursiveRef"), (lambda _: False, "a string")),
         "multipleOf": (lambda v: _is_number(v) and v > 0, "a number above 0"),
         "uniqueItems": (lambda v: isinstance(v, bool), "true or false"),
         "dependentRequired": (

@@ -19,7 +19,7 @@ from sestina.lang import errors
 from sestina.lang import grammar_ir as ir
 from sestina.lang.constraint import json_schema
 from sestina.lang.expr import joined, seq
-from sestina.lang.json_schema.keywords import ENFORCED, REFUSED
+from sestina.lang.json_schema.keywords import ENFORCED
 from sestina.lang.json_schema.number import Bounds, integer, number
 from sestina.lang.json_schema.string import free, quoted, spelled
 
@@ -288,7 +288,7 @@ def test_report() -> None:
 
 
 KEYWORDS = st.sampled_from(
-    [*ENFORCED, *REFUSED, "$defs", "$id", "$anchor", "then", "else", "title"]
+    [*ENFORCED, "$dynamicRef", "$recursiveRef", "$defs", "$id", "$anchor", "then", "else", "title"]
 )
 ODD = st.sampled_from(
     [None, True, False, 0, -1, 2.5, "", "a", "#", "#/$defs/a", "string", "date", [], {}, [1], ["a"]]
