@@ -255,13 +255,11 @@ class Compiler:
         return found
 
     def overlapping(
-        self, branches: list[Any], pointer: str, given: Schema
+        self, branches: list[Any], pointer: str, given: Schema, keyword: str = "oneOf"
     ) -> list[tuple[int, int]]:
         pairs = overlapping(self.resolve, branches, pointer, given)
         if pairs is None or len(pairs) > MAX_OVERLAPS:
-            self.fail(
-                UnsupportedConstraint, "oneOf with so many overlapping branches", pointer, "oneOf"
-            )
+            self.fail(UnsupportedConstraint, "so many branches that overlap", pointer, keyword)
         return pairs
 
     # ---- derived schemas --------------------------------------------------------------------

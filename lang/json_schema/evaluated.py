@@ -179,7 +179,7 @@ class _Expansion:
 
     def any_of(self, parts: Sequence[Any], depth: int) -> list[Case]:
         """Some of the branches hold: those that do not exclude each other, together."""
-        pairs = {frozenset(p) for p in self.compiler.overlapping(list(parts), self.pointer, {})}
+        pairs = {frozenset(pair) for pair in self.overlapping(parts)}
         sets: list[tuple[frozenset[int], list[Case]]] = []
         for i, part in enumerate(parts):
             own = self.cases(part, depth + 1)
@@ -194,7 +194,7 @@ class _Expansion:
 
     def one_of(self, parts: Sequence[Any], depth: int) -> list[Case]:
         """One of the branches holds, and of those that overlap with it, none."""
-        pairs = self.compiler.overlapping(list(parts), self.pointer, {})
+        pairs = self.overlapping(parts)
         found: list[Case] = []
         for i, part in enumerate(parts):
             others = [parts[a + b - i] for a, b in pairs if i in (a, b)]
@@ -216,10 +216,14 @@ class _Expansion:
             if isinstance(schema, list):
                 schema = {"required": schema}
             absent = Case(({"properties": {name: False}},), _NONE)
-            present = Case(({"required": [name]},), _NONE)
+            present = Case(({"type": "object", "required": [name]},), _NONE)
             held = self.product([present], self.cases(schema, depth + 1))
             found = self.product(found, self.grouped([absent, *held]))
         return found
+
+    def overlapping(self, parts: Sequence[Any]) -> list[tuple[int, int]]:
+        given = {k: self.schema[k] for k in ("type", "required") if k in self.schema}
+        return self.compiler.overlapping(list(parts), self.pointer, given, self.asked[0])
 
     def product(self, a: Sequence[Case], b: Sequence[Case]) -> list[Case]:
         self.check_number(len(a) * len(b))
