@@ -64,24 +64,27 @@ class JsonSchema(Constraint):
     """The text is a JSON value that is valid under a schema.
 
     Every keyword of draft 2020-12 (and its older spellings) is enforced or refused with its place;
-    `sestina.lang.json_schema.keywords` has the table. Declared properties come in their declared
-    order, all others after them in any order.
+    `sestina.lang.json_schema.keywords` has the table.
 
     source: the schema as canonical JSON text, keys in the user's order.
     registry: what references out of the schema may lead to, as pairs of URI and JSON text.
     whitespace: "spaced" (an optional space after `,` and `:`), "compact", "any", "any(n)" (up to n
         whitespace characters wherever JSON allows some, 20 for "any") or "indent(n)" (the layout
         of json.dumps(indent=n)). No whitespace before or after the value.
+    property_order: "declared" (declared properties in their order, then all others in any order)
+        or "any" (every order, of objects with a limited number of properties).
     """
 
     kind: ClassVar[str] = "json_schema"
     source: str
     whitespace: str = "spaced"
+    property_order: str = "declared"
     registry: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         _require_text(self.source, "a JSON Schema")
         _require_text(self.whitespace, "whitespace")
+        _require_text(self.property_order, "property_order")
         for uri, source in self.registry:
             _require_text(uri, "a URI of the registry")
             _require_text(source, "a schema of the registry")
@@ -98,7 +101,7 @@ class JsonSchema(Constraint):
         return self._lowered().report
 
     def _lowered(self) -> schemas.Lowered:
-        return schemas.lower(self.source, self.whitespace, self.registry)
+        return schemas.lower(self.source, self.whitespace, self.property_order, self.registry)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +180,7 @@ def json_schema(
     schema: object,
     *,
     whitespace: str = "spaced",
+    property_order: str = "declared",
     registry: Mapping[str, object] = MappingProxyType({}),
 ) -> JsonSchema:
     """The text is JSON valid under `schema`.
@@ -190,7 +194,7 @@ def json_schema(
     is ever fetched.
     """
     known = tuple((uri, json_text.dumps(_schema_value(registry[uri]))) for uri in sorted(registry))
-    return JsonSchema(json_text.dumps(_schema_value(schema)), whitespace, known)
+    return JsonSchema(json_text.dumps(_schema_value(schema)), whitespace, property_order, known)
 
 
 def _schema_value(schema: object) -> Any:

@@ -12,6 +12,7 @@ into an automaton. A node matches a set of byte strings:
     Repeat(item, lo, hi)   lo to hi copies; hi None is unbounded
     And(items)             all of them at once: rule-free operands only, but for one
     Not(item)              every byte string that `item` does not match; rule-free operands only
+    Permute(parts, ...)    different parts in any order, with a separator in between
     Rule(name)             the language of a named rule: recursion
     Special(token)         one control token of the vocabulary by its name, never its spelling
 
@@ -66,6 +67,37 @@ class Not:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a `Permute`: whether it must be there, and whether more than once is fine."""
+
+    item: Expr
+    required: bool = False
+    repeats: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Permute:
+    """Parts in any order, `separator` between them: those `required`, and of the others any.
+
+    Only parts that may repeat occur twice. There are at least `lo` different parts, and at most
+    `hi` in all, counted as often as they occur (None: no bound). Without a part that must be there
+    and with `lo` 0 the empty text is in. No item matches the empty text.
+
+    An automaton needs one state per set of parts seen (and per number of them, where `hi` bounds
+    repeated ones), entered only when a text leads there; written out as `Alt` and `Concat` it is
+    2^n nodes, and no grammar of polynomial size exists (Asveld 2006, "Generating all permutations
+    by context-free grammars"). A set is live exactly if those that are missing fit:
+
+        max(missing required, lo - seen) <= hi - occurred,   lo - seen <= parts not seen
+    """
+
+    parts: tuple[Part, ...]
+    separator: Expr
+    lo: int = 0
+    hi: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     name: str
 
@@ -75,7 +107,7 @@ class Special:
     token: str
 
 
-Expr = ByteSet | Literal | Concat | Alt | Repeat | And | Not | Rule | Special
+Expr = ByteSet | Literal | Concat | Alt | Repeat | And | Not | Permute | Rule | Special
 
 EPSILON = Literal(b"")
 NOTHING = Alt(())

@@ -74,7 +74,10 @@ class Lowered(NamedTuple):
 
 @functools.lru_cache(maxsize=256)
 def lower(
-    source: str, whitespace: str = "spaced", registry: tuple[tuple[str, str], ...] = ()
+    source: str,
+    whitespace: str = "spaced",
+    property_order: str = "declared",
+    registry: tuple[tuple[str, str], ...] = (),
 ) -> Lowered:
     """The language of the schema in `source` (JSON text); raises a ConstraintError.
 
@@ -83,7 +86,7 @@ def lower(
     document, known = json_text.loads(source), dict(registry)
     linker = Linker(document, known) if needs_linking(source, document, known) else None
     compiler = Compiler(document if linker is None else linker.document(), linker)
-    grammar = compiler.compile(layouts.parse(whitespace))
+    grammar = compiler.compile(layouts.parse(whitespace, property_order))
     report = Report(tuple(compiler.enforced), tuple(compiler.annotations))
     return Lowered(grammar, report)
 

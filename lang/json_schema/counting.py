@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from sestina.lang.errors import ConstraintLimitExceeded
-from sestina.lang.expr import either, is_nothing, seq, times
-from sestina.lang.grammar_ir import EPSILON, NOTHING, Expr
+from sestina.lang.expr import either, is_nothing, maybe, seq
+from sestina.lang.grammar_ir import NOTHING, Expr
 
-MAX_COUNTED_MEMBERS = 100
+MAX_COUNTED_MEMBERS = 200
 MAX_COUNTED_STATES = 4000
 
 
@@ -29,53 +28,99 @@ class AtLeast(NamedTuple):
     exempt: frozenset[str] = frozenset()
 
 
+class _State(NamedTuple):
+    """missing: how many more each count needs. room: how many more may come (None: all). is_first:
+    whether nothing stands yet. What must come in any case is in no count."""
+
+    missing: tuple[int, ...]
+    room: int | None
+    is_first: bool
+
+
+Tail = Callable[[int, "int | None"], tuple[Expr, bool]]
+"""What may follow the members: non-empty texts, and whether nothing may. It is told how many parts
+(0 or 1) are still missing, and the room left."""
+
+
 def counted(
     members: Sequence[Member],
-    extra: Expr,
+    tail: Tail,
     comma: Expr,
     least: Sequence[AtLeast],
     most: int | None,
-) -> tuple[Expr, bool]:
-    """The non-empty sequences of members, then extras, that meet the counts; is the empty one in?
+) -> Expr:
+    """The non-empty sequences of members, then a tail, that meet the counts.
 
-    Extras may repeat a name, so that together they count for one towards `least` (sound, and
-    complete where one is enough), and each towards `most`. Size and cost: members x states.
+    `least` and `most` are about members that may be left out: the others are taken off before.
+    Size and cost: members x states.
     """
-    size = len(members) + 1
-    for one in least:
-        size *= one.low + 1
-    if len(members) > MAX_COUNTED_MEMBERS or size * (min(most or 0, len(members)) + 1) > (
-        MAX_COUNTED_STATES
-    ):
-        raise ConstraintLimitExceeded("too many properties to count")
-    lows = tuple(one.low for one in least)
+    counting = _Counting(members, tail, least)
+    start = _State(tuple(one.low for one in least), most, True)
+    levels = counting.reachable(start)
+    after = {state: counting.ending(state, comma) for state in levels[-1]}
+    for i in range(len(members) - 1, -1, -1):
+        text, following = members[i].text, after
+        pair, after = seq(comma, text), {}
+        for state in levels[i]:
+            present, absent = counting.steps(i, state)
+            rest = following.get(present, NOTHING) if present else NOTHING
+            taken = seq(text if state.is_first else pair, rest)
+            after[state] = either([taken, following.get(absent, NOTHING) if absent else NOTHING])
+    return after[start]
 
-    @functools.cache
-    def after(i: int, missing: tuple[int, ...], room: int | None, is_first: bool) -> Expr:
-        """What may follow when members from i on are left."""
-        if room is not None and room < 0:
-            return NOTHING
-        if i == len(members):
-            return ending(missing, room, is_first)
-        name, text, may_skip = members[i]
-        fewer = tuple(
-            m if name in one.exempt else max(m - 1, 0)
-            for m, one in zip(missing, least, strict=True)
+
+class _Counting:
+    def __init__(self, members: Sequence[Member], tail: Tail, least: Sequence[AtLeast]) -> None:
+        if len(members) > MAX_COUNTED_MEMBERS:
+            raise ConstraintLimitExceeded("too many properties to count")
+        self.members, self.tail, self.least = members, tail, least
+        self.has_extras = not is_nothing(tail(1, None)[0])
+        self.to_come = [0] * (len(members) + 1)  # optional members from i on
+        for i in range(len(members) - 1, -1, -1):
+            self.to_come[i] = self.to_come[i + 1] + members[i].may_skip
+
+    def reachable(self, start: _State) -> list[list[_State]]:
+        """The states before each member and after the last."""
+        levels = [[start]]
+        num_states = 1
+        for i in range(len(self.members)):
+            steps = (step for state in levels[-1] for step in self.steps(i, state))
+            levels.append(list(dict.fromkeys(step for step in steps if step)))
+            num_states += len(levels[-1])
+            if num_states > MAX_COUNTED_STATES:
+                raise ConstraintLimitExceeded("too many properties to count")
+        return levels
+
+    def steps(self, i: int, state: _State) -> tuple[_State | None, _State | None]:
+        """What follows if member i is present, and if it is absent; None where it cannot be."""
+        member = self.members[i]
+        if not member.may_skip:
+            return self.pruned(i + 1, state._replace(is_first=False)), None
+        absent = self.pruned(i + 1, state)
+        if state.room == 0:
+            return None, absent
+        missing = tuple(
+            m if member.name in one.exempt else max(m - 1, 0)
+            for m, one in zip(state.missing, self.least, strict=True)
         )
-        rest = after(i + 1, fewer, None if room is None else room - 1, False)
-        present = seq(EPSILON if is_first else comma, text, rest)
-        if not may_skip:
-            return present
-        return either([present, after(i + 1, missing, room, is_first)])
+        room = None if state.room is None else state.room - 1
+        return self.pruned(i + 1, _State(missing, room, False)), absent
 
-    def ending(missing: tuple[int, ...], room: int | None, is_first: bool) -> Expr:
-        end = EPSILON if not is_first and not any(missing) else NOTHING
-        if is_nothing(extra) or room == 0 or max(missing, default=0) > 1:
-            return end
-        pair = seq(comma, extra)
-        more = times(pair, 0, None if room is None else room - 1)
-        return either([end, seq(extra if is_first else pair, more)])
+    def pruned(self, i: int, state: _State) -> _State | None:
+        """The state without a bound that cannot be met any more; None if another one must be."""
+        if max(state.missing, default=0) > self.to_come[i] + self.has_extras:
+            return None
+        if state.room is not None and state.room >= self.to_come[i] and not self.has_extras:
+            return state._replace(room=None)
+        return state
 
-    body = after(0, lows, most, True)
-    may_be_empty = not any(lows) and all(member.may_skip for member in members)
-    return body, may_be_empty
+    def ending(self, state: _State, comma: Expr) -> Expr:
+        """What may come after the last member; extras, which may repeat a name, count for one."""
+        missing = max(state.missing, default=0)
+        if missing > 1:
+            return NOTHING
+        more, may_be_empty = self.tail(missing, state.room)
+        if state.is_first:
+            return more
+        more = seq(comma, more)
+        return maybe(more) if may_be_empty else more

@@ -1,17 +1,27 @@
-"""Where whitespace may stand in generated JSON."""
+"""Where whitespace may stand in generated JSON, and whether properties have an order."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
 from sestina.lang import json_text
 from sestina.lang.errors import ConstraintLimitExceeded, InvalidConstraint
 from sestina.lang.expr import either, is_nothing, joined, seq, times
-from sestina.lang.grammar_ir import EPSILON, NOTHING, ByteSet, Expr, Literal, literal, optional
+from sestina.lang.grammar_ir import (
+    EPSILON,
+    NOTHING,
+    ByteSet,
+    Expr,
+    Literal,
+    Part,
+    literal,
+    optional,
+)
+from sestina.lang.json_schema.any_order import any_order
 from sestina.lang.json_schema.string import quoted
 
 DEFAULT_ANY = 20
@@ -28,6 +38,7 @@ class Layout:
 
     comma, colon: the separators. after_open, before_close: around a non-empty body. gap: between
     the brackets of an empty one. indent: spaces a level, 0 where nothing depends on the depth.
+    any_order: properties may come in any order, not only as they are declared.
     """
 
     comma: Expr
@@ -37,10 +48,13 @@ class Layout:
     gap: Expr = EPSILON
     indent: int = 0
     depth: int = 0
+    any_order: bool = False
 
     def inner(self) -> Layout:
         """The layout of what is nested inside."""
-        return _indented(self.indent, self.depth + 1) if self.indent else self
+        if not self.indent:
+            return self
+        return replace(_indented(self.indent, self.depth + 1), any_order=self.any_order)
 
     def container(self, brackets: bytes, body: Expr, *, may_be_empty: bool) -> Expr:
         """An object or array around a non-empty `body` (NOTHING: there is none)."""
@@ -82,15 +96,17 @@ def array(items: Sequence[Expr], others: Expr, low: int, high: int | None, layou
 
 
 def constant(value: Any, layout: Layout) -> Expr:
-    """Exactly this JSON value: keys in order, strings and numbers canonically spelled."""
+    """Exactly this JSON value: strings and numbers canonically spelled."""
     if isinstance(value, dict):
         inner = layout.inner()
-        pairs = [
-            (seq(quoted(key), layout.colon, constant(item, inner)), False)
-            for key, item in value.items()
-        ]
-        body, _ = joined(pairs, layout.comma)
-        return layout.container(b"{}", body, may_be_empty=not pairs)
+        pairs = [seq(quoted(k), layout.colon, constant(v, inner)) for k, v in value.items()]
+        if not pairs:
+            return layout.container(b"{}", NOTHING, may_be_empty=True)
+        if layout.any_order:
+            body = any_order([Part(pair, required=True) for pair in pairs], layout.comma)
+        else:
+            body, _ = joined([(pair, False) for pair in pairs], layout.comma)
+        return layout.container(b"{}", body, may_be_empty=False)
     if isinstance(value, list):
         items = [constant(item, layout.inner()) for item in value]
         return array(items, NOTHING, len(items), len(items), layout)
@@ -146,8 +162,15 @@ _MODES: Mapping[str, tuple[Callable[[int], Layout], int, int, int]] = MappingPro
 )
 
 
-def parse(whitespace: str) -> Layout:
+PROPERTY_ORDERS = ("declared", "any")
+
+
+def parse(whitespace: str, property_order: str = "declared") -> Layout:
     """The layout named "compact", "spaced", "any", "any(n)" or "indent(n)"."""
+    if property_order not in PROPERTY_ORDERS:
+        raise InvalidConstraint(
+            f"unknown property_order {property_order!r}; known: {', '.join(PROPERTY_ORDERS)}"
+        )
     matched = re.fullmatch(r"([a-z]+)(?:\((\d{1,6})\))?", whitespace)
     if matched is None or matched[1] not in _MODES:
         raise InvalidConstraint(
@@ -157,4 +180,5 @@ def parse(whitespace: str) -> Layout:
     count = int(matched[2]) if matched[2] is not None else default
     if not low <= count <= high or (matched[2] is not None and not high):
         raise InvalidConstraint(f"whitespace {whitespace!r}: needs a number from {low} to {high}")
-    return build(count)
+    layout = build(count)
+    return replace(layout, any_order=True) if property_order == "any" else layout

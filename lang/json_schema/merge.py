@@ -52,7 +52,7 @@ def conjunction(a: Any, b: Any, pointer: str) -> Any:
             return False
     if later:
         merged["allOf"] = [*merged.get("allOf", ()), *later]
-    merged |= {**_objects(a, b, pointer), **_arrays(a, b), **_contains(a, b, pointer)}
+    merged |= {**_objects(a, b, pointer), **_arrays(a, b), **_contains(a, b)}
     known, needed = merged.get("properties", {}), merged.get("required", ())
     is_object = merged.get("type") in ("object", ["object"])
     return False if is_object and any(known.get(n) is False for n in needed) else merged
@@ -165,12 +165,16 @@ def _arrays(a: Schema, b: Schema) -> dict[str, Any]:
     return {"prefixItems": merged, "items": both(rest_a, rest_b)}
 
 
-def _contains(a: Schema, b: Schema, pointer: str) -> dict[str, Any]:
-    """contains with its bounds: of one schema only, or the same."""
-    found = [{k: s[k] for k in _CONTAINS if k in s} for s in (a, b) if "contains" in s]
-    if len(found) == 2 and not _equal(*found):
-        _refuse("contains", pointer)
-    return found[0] if found else {}
+def _contains(a: Schema, b: Schema) -> dict[str, Any]:
+    """contains with its bounds; several become a tuple of schemas with nothing else in them."""
+    found: list[dict[str, Any]] = []
+    for schema in (a, b):
+        given = schema.get("contains", ())
+        for part in given if isinstance(given, tuple) else (schema,):
+            one = {keyword: part[keyword] for keyword in _CONTAINS if keyword in part}
+            if not any(_equal(one, other) for other in found):
+                found.append(one)
+    return {"contains": tuple(found)} if len(found) > 1 else dict(*found)
 
 
 def tuple_items(schema: Schema) -> tuple[list[Any], Any]:

@@ -239,6 +239,10 @@ def _prefix_items(compiler: Compiler, schema: Schema, pointer: str) -> list[Any]
 
 
 def _contains(compiler: Compiler, schema: Schema, pointer: str) -> list[Any]:
+    if isinstance(schema["contains"], tuple):
+        return [
+            piece for part in schema["contains"] for piece in _contains(compiler, part, pointer)
+        ]
     wanted, least = schema["contains"], count(schema.get("minContains", 1))
     pieces: list[Any] = []
     if least == 1:

@@ -1,4 +1,6 @@
-"""Objects: declared properties in order, then required ones that are not declared, then extras.
+"""Objects: declared properties in order, then required ones that are not declared, amid extras.
+
+With `property_order="any"` all of them come in any order (`any_order`).
 
 An extra key is never a declared name. With `patternProperties` extras are told apart by the
 patterns they match, on the canonical spelling of the key. Keys may repeat (the last one counts for
@@ -7,13 +9,16 @@ every reader): both have the same schema, and no count relies on them being diff
 
 from __future__ import annotations
 
-from itertools import combinations
+import math
+from dataclasses import replace
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from sestina.lang.errors import UnsupportedConstraint
-from sestina.lang.expr import either, is_nothing, joined, seq, times
+from sestina.lang.expr import either, is_nothing, joined, seq
 from sestina.lang.expr_match import matches
-from sestina.lang.grammar_ir import NOTHING, And, Expr
+from sestina.lang.grammar_ir import NOTHING, And, Expr, Part
+from sestina.lang.json_schema.any_order import any_order
 from sestina.lang.json_schema.counting import AtLeast, Member, counted
 from sestina.lang.json_schema.key_classes import canonical, is_match, partition
 from sestina.lang.json_schema.keywords import Schema, size
@@ -24,7 +29,8 @@ from sestina.lang.json_schema.string import any_key_except, quoted
 if TYPE_CHECKING:
     from sestina.lang.json_schema.compiler import Compiler
 
-MAX_UNORDERED = 4
+MAX_UNORDERED = 6  # required but not declared, among extras
+MAX_CHOSEN = 100  # ways to meet residual negations
 
 
 def lower_object(compiler: Compiler, schema: Schema, pointer: str, layout: Layout) -> Expr:
@@ -129,25 +135,27 @@ class _Object:
         return seq(keys, self.layout.colon, text)
 
     def assembled(self, members: list[Member], extra: Expr, names: Schema) -> Expr:
-        comma = self.layout.comma
+        """An object of these members and any number of extras."""
         num_needed = sum(not member.may_skip for member in members)
         low, high = size(self.schema, "minProperties", "maxProperties")
-        least = [AtLeast(low)] if low > num_needed else []
-        least += self.others_present(members)
-        if high is not None and is_nothing(extra) and high >= len(members):
-            high = None
         if low - num_needed > 1 and not is_nothing(extra):
             raise UnsupportedConstraint(
                 "minProperties that two extra properties may have to meet together",
                 pointer=self.pointer,
                 keyword="minProperties",
             )
-        if not least and high is None:
-            body, may_be_empty = joined(self.pairs(members, extra, names), comma)
-        elif least == [AtLeast(1)] and high is None:
-            body, may_be_empty = joined(self.pairs(members, extra, names), comma)[0], False
+        if high is not None and (high < max(low, num_needed)):
+            return NOTHING
+        if high is not None and is_nothing(extra) and high >= len(members):
+            high = None
+        needs = self.others_present(members)
+        if self.layout.any_order:
+            body = self.in_any_order(members, extra, needs, low, high)
         else:
-            body, may_be_empty = counted(members, extra, comma, least, high)
+            room = None if high is None else high - num_needed
+            least = [AtLeast(low - num_needed)] if low > num_needed else []
+            body = self.in_order(members, extra, names, [*least, *needs], room)
+        may_be_empty = not (low or num_needed or needs)
         if is_nothing(body) and not may_be_empty:
             return NOTHING
         return self.layout.container(b"{}", body, may_be_empty=may_be_empty)
@@ -162,17 +170,59 @@ class _Object:
                     found.append(AtLeast(1, exempt))
         return found
 
-    def pairs(self, members: list[Member], extra: Expr, names: Schema) -> list[tuple[Expr, bool]]:
-        """What `joined` takes: the declared members, then all others in any order."""
+    def in_order(
+        self,
+        members: list[Member],
+        extra: Expr,
+        names: Schema,
+        least: list[AtLeast],
+        room: int | None,
+    ) -> Expr:
+        """The declared members in their order, then all others in any order; none is not meant."""
         comma = self.layout.comma
-        undeclared = [m.text for m in members if m.name not in names]
-        if is_nothing(extra) or not 0 < len(undeclared) <= MAX_UNORDERED:
-            found = [(m.text, m.may_skip) for m in members]
-            if not is_nothing(extra):
-                found.append((seq(extra, times(seq(comma, extra), 0, None)), True))
-            return found
-        tail = _any_order(undeclared, extra, comma)
-        return [*((m.text, m.may_skip) for m in members if m.name in names), (tail, False)]
+        declared = [member for member in members if member.name in names]
+        others = [Part(m.text, required=True) for m in members if m.name not in names]
+        if len(others) > MAX_UNORDERED and not is_nothing(extra):
+            declared, others = members, []
+
+        def tail(missing: int, room: int | None) -> tuple[Expr, bool]:
+            rest = Part(extra, required=missing > 0, repeats=True)
+            most = None if room is None else room + len(others)
+            return any_order([*others, rest], comma, 1, most), not (others or missing)
+
+        is_any_enough = least == [AtLeast(1)] and all(member.may_skip for member in members)
+        if (least and not is_any_enough) or room is not None:
+            return counted(declared, tail, comma, least, room)
+        pairs = [(member.text, member.may_skip) for member in declared]
+        rest, may_skip = tail(0, None)
+        if not is_nothing(rest):
+            pairs.append((rest, may_skip))
+        return joined(pairs, comma)[0]
+
+    def in_any_order(
+        self,
+        members: list[Member],
+        extra: Expr,
+        needs: list[AtLeast],
+        low: int,
+        high: int | None,
+    ) -> Expr:
+        """All members and extras in any order: for each need, with any one that meets it."""
+        parts = [Part(m.text, required=not m.may_skip) for m in members]
+        parts.append(Part(extra, repeats=True))
+        meeting = [
+            [i for i, m in enumerate(members) if m.name not in need.exempt] + [len(members)]
+            for need in needs
+        ]
+        if math.prod(map(len, meeting)) > MAX_CHOSEN:
+            raise UnsupportedConstraint(
+                "negations that so many properties may meet", pointer=self.pointer, keyword="not"
+            )
+        found = []
+        for chosen in product(*meeting):
+            some = [replace(p, required=p.required or i in chosen) for i, p in enumerate(parts)]
+            found.append(any_order(some, self.layout.comma, max(low, 1), high))
+        return either(found)
 
 
 def _key_language(compiler: Compiler, schema: Any, pointer: str) -> Expr:
@@ -185,16 +235,3 @@ def _key_language(compiler: Compiler, schema: Any, pointer: str) -> Expr:
     finally:
         compiler.is_inlining = was
     return And((any_key_except(frozenset()), texts))
-
-
-def _any_order(needed: list[Expr], extra: Expr, comma: Expr) -> Expr:
-    """All of `needed` in any order, among any number of extras."""
-    more = times(seq(comma, extra), 0, None)
-    every = frozenset(range(len(needed)))
-    after: dict[frozenset[int], Expr] = {every: more}
-    for num_done in range(len(needed) - 1, -1, -1):
-        for done in map(frozenset, combinations(every, num_done)):
-            following = [seq(comma, needed[i], after[done | {i}]) for i in sorted(every - done)]
-            after[done] = seq(more, either(following))
-    first = [seq(text, after[frozenset({i})]) for i, text in enumerate(needed)]
-    return either([*first, seq(extra, after[frozenset()])])

@@ -75,8 +75,9 @@ _COUNT: _Shape = (_is_accepted_by(count), "a non-negative integer")
 _NUMBER: _Shape = (_is_number, "a number")
 _OBJECT: _Shape = (_is_object, "an object")
 _SCHEMA: _Shape = (_is_schema, "a schema")
-_SOME_SCHEMAS: _Shape = (lambda v: _are_schemas(v) and bool(v), "a non-empty list of schemas")
 # Several that have met in one place are a tuple, which JSON has not.
+_SOME_SCHEMA: _Shape = (lambda v: _is_schema(v) or isinstance(v, tuple), "a schema")
+_SOME_SCHEMAS: _Shape = (lambda v: _are_schemas(v) and bool(v), "a non-empty list of schemas")
 _TEXTS: _Shape = (lambda v: _is_text(v) or isinstance(v, tuple), "a string")
 
 _SHAPES: Mapping[str, _Shape] = MappingProxyType(
@@ -91,8 +92,8 @@ _SHAPES: Mapping[str, _Shape] = MappingProxyType(
         "prefixItems": (_are_schemas, "a list of schemas"),
         "$ref": (lambda v: isinstance(v, (str, Reference)), "a string"),
         **dict.fromkeys(("pattern", "format"), _TEXTS),
-        "not": (lambda v: _is_schema(v) or isinstance(v, tuple), "a schema"),
-        **dict.fromkeys(("if", "then", "else", "contains", "propertyNames"), _SCHEMA),
+        **dict.fromkeys(("not", "contains"), _SOME_SCHEMA),
+        **dict.fromkeys(("if", "then", "else", "propertyNames"), _SCHEMA),
         **dict.fromkeys(("unevaluatedProperties", "unevaluatedItems"), _SCHEMA),
         # As strings they have become a `$ref` (`linking`).
         **dict.fromkeys(("$dynamicRef", "$recursiveRef"), (lambda _: False, "a string")),

@@ -183,6 +183,8 @@ class Validator:
         return all(map(self.is_valid, value, schemas))
 
     def contains(self, value: list[Any], schema: Schema) -> bool:
+        if isinstance(schema["contains"], tuple):
+            return all(self.contains(value, part) for part in schema["contains"])
         least, most = count(schema.get("minContains", 1)), schema.get("maxContains")
         held = sum(self.is_valid(item, schema["contains"]) for item in value)
         possible = sum(not self.is_invalid(item, schema["contains"]) for item in value)

@@ -46,6 +46,8 @@ class _Spans:
                 return set(range(at, len(self.data) + 1)) - self.ends(item, at)
             case ir.Repeat(item, lo, hi):
                 return self.repeat(item, lo, hi, at)
+            case ir.Permute():
+                return self.permute(expr, at)
             case ir.Rule(name):
                 return self.ends(self.grammar.rules[name], at)
         raise AssertionError(f"not for this matcher: {expr}")
@@ -60,4 +62,23 @@ class _Spans:
             if not places or count == hi:
                 break
             places = {end for place in places for end in self.ends(item, place)}
+        return found
+
+    def permute(self, node: ir.Permute, at: int) -> set[int]:
+        """Every way to set out from every place, with the parts seen so far and their number."""
+        todo, known = [(at, frozenset[int](), 0)], set[tuple[int, frozenset[int], int]]()
+        found = set[int]()
+        while todo:
+            way = place, seen, count = todo.pop()
+            if way in known or (node.hi is not None and count > node.hi):
+                continue
+            known.add(way)
+            required = {i for i, part in enumerate(node.parts) if part.required}
+            if required <= seen and len(seen) >= node.lo:
+                found.add(place)
+            starts = self.ends(node.separator, place) if count else {place}
+            for i, part in enumerate(node.parts):
+                if part.repeats or i not in seen:
+                    ends = {end for start in starts for end in self.ends(part.item, start)}
+                    todo += [(end, seen | {i}, count + 1) for end in ends]
         return found
