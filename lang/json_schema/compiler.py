@@ -50,6 +50,7 @@ from sestina.lang.json_schema.objects import lower_object
 from sestina.lang.json_schema.overlap import overlapping
 from sestina.lang.json_schema.refs import child, follow
 from sestina.lang.json_schema.shapes import check_shape
+from sestina.lang.json_schema.witness import lower_witnessed, needs_witness
 
 ANYWHERE = "*"  # the pointer of "any JSON value", which is no place in the schema
 
@@ -353,6 +354,10 @@ class Compiler:
             if name in types
         )
 
+    def object(self, schema: Schema, pointer: str, layout: Layout) -> Expr:
+        lower = lower_witnessed if needs_witness(schema) else lower_object
+        return lower(self, schema, pointer, layout)
+
     def constants(self, schema: Any, pointer: str) -> list[Any] | None:
         """The values of a schema that lists them; None if it does not."""
         for _ in range(MAX_INLINE_DEPTH):
@@ -389,6 +394,6 @@ _BY_TYPE: Mapping[str, Callable[[Compiler, Schema, str, Layout], Expr]] = Mappin
         "number": scalars.lower_number,
         "string": scalars.lower_string,
         "array": lower_array,
-        "object": lower_object,
+        "object": Compiler.object,
     }
 )

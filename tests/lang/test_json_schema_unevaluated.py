@@ -86,7 +86,7 @@ def orders(value: Any) -> list[Any]:
 
 SETTINGS = settings(
     deadline=None,
-    max_examples=250,
+    max_examples=100,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
