@@ -32,6 +32,7 @@ from sestina.lang.grammar_ir import NOTHING, Expr, Grammar, Rule
 from sestina.lang.json_schema import layout as layouts
 from sestina.lang.json_schema import merge, scalars, values
 from sestina.lang.json_schema.arrays import lower_array
+from sestina.lang.json_schema.contradiction import exclude, implies
 from sestina.lang.json_schema.desugar import desugar
 from sestina.lang.json_schema.dialects import draft_of
 from sestina.lang.json_schema.formats import FORMATS, REFUSED_FORMATS
@@ -235,9 +236,12 @@ class Compiler:
         branches, rest = schema[keyword], self.without(schema, keyword)
         if keyword == "oneOf":
             branches = self.exclusive(branches, pointer, rest)
+        elif any(implies(rest, branch) for branch in branches):
+            return self.schema(rest, pointer, layout)
         return either(
             self.schema(self.conjunction(rest, branch, pointer), pointer, layout)
             for branch in branches
+            if not exclude(rest, branch)
         )
 
     def exclusive(self, branches: list[Any], pointer: str, given: Schema) -> list[Any]:

@@ -1,41 +1,123 @@
-"""Schemas that are seen at a glance to have no value in common.
+"""What is seen at a glance of two schemas: that no value is valid under both, or one implies other.
 
-An alternative that cannot be is best dropped at once: those of several negations multiply.
+Alternatives that cannot be are best dropped at once, as those of several negations multiply. Both
+questions are answered with yes only where that is certain.
 """
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from sestina.lang import json_text
+from sestina.lang.json_schema.divisible import is_integral
 from sestina.lang.json_schema.keywords import ENFORCED, type_name, types_of
 
+MAX_DEPTH = 4
 
-def exclude(a: Any, b: Any) -> bool:
-    """Whether no value is valid under both, by their own types and constants. May miss some."""
-    if not isinstance(a, dict) or not isinstance(b, dict) or "$ref" in a or "$ref" in b:
+# Keywords that say the same wherever they stand; all others are read together with their siblings.
+_ALONE = frozenset(
+    {
+        *("pattern", "format", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
+        *("multipleOf", "minLength", "maxLength", "minItems", "maxItems", "uniqueItems"),
+        *("minProperties", "maxProperties", "propertyNames", "allOf", "anyOf", "oneOf", "not"),
+        *("dependentRequired", "dependentSchemas", "dependencies"),
+    }
+)
+_OBJECTS = ("properties", "patternProperties", "additionalProperties")
+_ARRAYS = ("prefixItems", "items", "additionalItems")
+_CONTAINS = ("contains", "minContains", "maxContains")
+
+
+def exclude(a: Any, b: Any, depth: int = 0) -> bool:
+    """Whether no value is valid under both. May miss some."""
+    if not isinstance(a, dict) or not isinstance(b, dict):
+        return a is False or b is False
+    if _denies(a, b) or _denies(b, a):
+        return True
+    if "$ref" in a or "$ref" in b:
         return False
-    return _rules_out(a, b) or _rules_out(b, a) or _apart(a, b)
+    return _apart(a, b) or (depth < MAX_DEPTH and _objects_apart(a, b, depth))
+
+
+def implies(a: Any, b: Any) -> bool:
+    """Whether every value valid under `a` is valid under `b`. May miss some."""
+    if b is True or b == {} or a is False:
+        return True
+    if not isinstance(a, dict) or not isinstance(b, dict):
+        return False
+    if "$ref" in a or "$ref" in b:  # keywords beside it may not count
+        return "$ref" in a and "$ref" in b and len(b) == 1 and _same(a, b, ("$ref",))
+    asserted = [k for k in b if k in ENFORCED]
+    values = _constants(a)
+    if values is not None and {"type", "enum", "const"}.issuperset(asserted):
+        return all(_is_valid(value, b) for value in values)
+    return all(_implies_keyword(a, b, keyword) for keyword in asserted)
+
+
+def _implies_keyword(a: Any, b: Any, keyword: str) -> bool:
+    if keyword == "type":
+        return "type" in a and types_of(a) <= _with_integer(types_of(b))
+    if keyword == "required":
+        return set(b["required"]) <= set(a.get("required", ()))
+    if keyword in ("enum", "const"):
+        values = _constants(a)
+        return values is not None and all(
+            _is_valid(value, {keyword: b[keyword]}) for value in values
+        )
+    if keyword in _ALONE:
+        return _same(a, b, (keyword,))
+    for family in (_OBJECTS, _ARRAYS, _CONTAINS):
+        if keyword in family:
+            return _same(a, b, family)
+    return False
+
+
+def _same(a: Any, b: Any, keywords: tuple[str, ...]) -> bool:
+    return all(
+        (k in a) == (k in b) and (k not in a or a[k] is b[k] or json_text.equal(a[k], b[k]))
+        for k in keywords
+    )
+
+
+def _denies(a: Any, b: Any) -> bool:
+    """Whether `a` has a `not` of something that `b` implies."""
+    if "not" not in a or "$ref" in a:
+        return False
+    negated = a["not"]
+    return any(implies(b, one) for one in (negated if isinstance(negated, tuple) else (negated,)))
 
 
 def _apart(a: Any, b: Any) -> bool:
+    """Whether types and constants differ."""
     values_a, values_b = _constants(a), _constants(b)
     if values_a is not None and values_b is not None:
         return not any(json_text.equal(x, y) for x in values_a for y in values_b)
-    return "type" in a and "type" in b and not _types(a) & _types(b)
+    if values_a is not None:
+        return "type" in b and not any(_is_valid(x, {"type": b["type"]}) for x in values_a)
+    if values_b is not None:
+        return "type" in a and not any(_is_valid(y, {"type": a["type"]}) for y in values_b)
+    return "type" in a and "type" in b and not _kinds(a) & _kinds(b)
 
 
-def _rules_out(a: Any, b: Any) -> bool:
-    """Whether all values of `b` are constants that `a` is the negation of."""
-    negated, values = a.get("not"), _constants(b)
-    if values is None or not isinstance(negated, dict):
+def _objects_apart(a: Any, b: Any, depth: int) -> bool:
+    """Whether both are objects, and a property that one of them needs cannot be."""
+    if a.get("type") != "object" or b.get("type") != "object":
         return False
-    if any(k in ENFORCED for k in negated if k not in ("const", "enum")):
-        return False
-    excluded = _constants(negated)
-    if excluded is None or len(negated.keys() & {"const", "enum"}) > 1:
-        return False
-    return all(any(json_text.equal(x, y) for y in excluded) for x in values)
+    for name in {*a.get("required", ()), *b.get("required", ())}:
+        x, y = _property(a, name), _property(b, name)
+        if x is False or y is False or exclude(x, y, depth + 1):
+            return True
+    return False
+
+
+def _property(schema: Any, name: str) -> Any:
+    """What plainly holds for a property."""
+    known = schema.get("properties", {})
+    if name in known:
+        return known[name]
+    is_closed = schema.get("additionalProperties") is False and not schema.get("patternProperties")
+    return not is_closed
 
 
 def _constants(schema: Any) -> list[Any] | None:
@@ -46,7 +128,21 @@ def _constants(schema: Any) -> list[Any] | None:
     return values if isinstance(values, list) else None
 
 
-def _types(schema: Any) -> frozenset[str]:
-    named = frozenset("number" if t == "integer" else t for t in types_of(schema))
-    values = _constants(schema)
-    return named if values is None else named & {type_name(value) for value in values}
+def _is_valid(value: Any, schema: Any) -> bool:
+    """Whether a value is valid under type, enum and const."""
+    if "type" in schema:
+        types, name = types_of(schema), type_name(value)
+        is_integer = name == "number" and "integer" in types and is_integral(Decimal(value))
+        if name not in types and not is_integer:
+            return False
+    if "const" in schema and not json_text.equal(value, schema["const"]):
+        return False
+    return "enum" not in schema or any(json_text.equal(value, x) for x in schema["enum"])
+
+
+def _with_integer(types: frozenset[str]) -> frozenset[str]:
+    return types | {"integer"} if "number" in types else types
+
+
+def _kinds(schema: Any) -> frozenset[str]:
+    return frozenset("number" if t == "integer" else t for t in types_of(schema))
