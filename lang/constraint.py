@@ -67,6 +67,7 @@ class JsonSchema(Constraint):
     `sestina.lang.json_schema.keywords` has the table.
 
     source: the schema as canonical JSON text, keys in the user's order.
+    lenient: whether keywords that cannot be enforced are dropped; otherwise they raise.
     registry: what references out of the schema may lead to, as pairs of URI and JSON text.
     whitespace: "spaced" (an optional space after `,` and `:`), "compact", "any", "any(n)" (up to n
         whitespace characters wherever JSON allows some, 20 for "any") or "indent(n)" (the layout
@@ -80,6 +81,7 @@ class JsonSchema(Constraint):
     whitespace: str = "spaced"
     property_order: str = "declared"
     registry: tuple[tuple[str, str], ...] = ()
+    lenient: bool = False
 
     def __post_init__(self) -> None:
         _require_text(self.source, "a JSON Schema")
@@ -94,14 +96,15 @@ class JsonSchema(Constraint):
         return self._lowered().grammar
 
     def report(self) -> schemas.Report:
-        """Which keywords, at which places, are enforced, and which are annotations only.
-
-        What is refused is no part of it: such a schema raises when the constraint is made.
+        """Which keywords, at which places, are enforced, which are annotations only, and which
+        were dropped because they cannot be enforced (only with `lenient`).
         """
-        return self._lowered().report
+        return self._lowered().report()
 
     def _lowered(self) -> schemas.Lowered:
-        return schemas.lower(self.source, self.whitespace, self.property_order, self.registry)
+        return schemas.lower(
+            self.source, self.whitespace, self.property_order, self.registry, self.lenient
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +185,7 @@ def json_schema(
     whitespace: str = "spaced",
     property_order: str = "declared",
     registry: Mapping[str, object] = MappingProxyType({}),
+    lenient: bool = False,
 ) -> JsonSchema:
     """The text is JSON valid under `schema`.
 
@@ -192,9 +196,13 @@ def json_schema(
 
     registry: schemas (dict, bool or JSON text) by URI, for `$ref`s that leave the schema; nothing
     is ever fetched.
+
+    lenient: drop what cannot be enforced instead of refusing the schema; `report()` lists it.
     """
     known = tuple((uri, json_text.dumps(_schema_value(registry[uri]))) for uri in sorted(registry))
-    return JsonSchema(json_text.dumps(_schema_value(schema)), whitespace, property_order, known)
+    return JsonSchema(
+        json_text.dumps(_schema_value(schema)), whitespace, property_order, known, lenient
+    )
 
 
 def _schema_value(schema: object) -> Any:

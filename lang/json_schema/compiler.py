@@ -45,6 +45,7 @@ from sestina.lang.json_schema.keywords import (
     types_of,
 )
 from sestina.lang.json_schema.layout import Layout
+from sestina.lang.json_schema.lenient import Place, drop_refused, places_in_source
 from sestina.lang.json_schema.linking import Linker, Reference, needs_linking
 from sestina.lang.json_schema.negation import negate
 from sestina.lang.json_schema.objects import lower_object
@@ -60,6 +61,7 @@ MAX_RULES = 20_000
 MAX_MERGES = 2_500
 MAX_OVERLAPS = 100
 MAX_NEGATED_DEPTH = 60
+MAX_REFUSED = 100
 
 
 class Report(NamedTuple):
@@ -67,11 +69,17 @@ class Report(NamedTuple):
 
     enforced: tuple[str, ...]
     annotations: tuple[str, ...]
+    refused: tuple[str, ...]
 
 
 class Lowered(NamedTuple):
     grammar: Grammar
-    report: Report
+    enforced: tuple[Place, ...]
+    annotations: tuple[Place, ...]
+    refused: tuple[Place, ...]
+
+    def report(self) -> Report:
+        return Report(*(tuple(f"{at or '/'} {k}" for at, k in places) for places in self[1:]))
 
 
 @functools.lru_cache(maxsize=256)
@@ -80,17 +88,29 @@ def lower(
     whitespace: str = "spaced",
     property_order: str = "declared",
     registry: tuple[tuple[str, str], ...] = (),
+    lenient: bool = False,
 ) -> Lowered:
     """The language of the schema in `source` (JSON text); raises a ConstraintError.
 
     registry: the documents that references may lead to, as pairs of URI and JSON text.
+    lenient: whether keywords that cannot be enforced are dropped and listed as refused.
     """
     document, known = json_text.loads(source), dict(registry)
-    linker = Linker(document, known) if needs_linking(source, document, known) else None
-    compiler = Compiler(document if linker is None else linker.document(), linker)
-    grammar = compiler.compile(layouts.parse(whitespace, property_order))
-    report = Report(tuple(compiler.enforced), tuple(compiler.annotations))
-    return Lowered(grammar, report)
+    layout = layouts.parse(whitespace, property_order)
+    refused: list[Place] = []
+    while True:
+        linker = Linker(document, known) if needs_linking(source, document, known) else None
+        compiler = Compiler(document if linker is None else linker.document(), linker)
+        try:
+            grammar = compiler.compile(layout)
+        except (UnsupportedConstraint, ConstraintLimitExceeded) as error:
+            dropped = drop_refused(document, error) if lenient else []
+            refused += dropped
+            if not dropped or len(refused) > MAX_REFUSED:
+                raise
+        else:
+            places = tuple(compiler.enforced), tuple(compiler.annotations)
+            return Lowered(grammar, *places, places_in_source(refused))
 
 
 class Compiler:
@@ -103,8 +123,8 @@ class Compiler:
         self.pending: list[tuple[str, Any, str, Layout]] = []
         # Rule names by the identity of the schema (kept alive here) and the depth of the layout.
         self.named: dict[tuple[int, int], tuple[str, Any]] = {}
-        self.enforced: dict[str, None] = {}
-        self.annotations: dict[str, None] = {}
+        self.enforced: dict[Place, None] = {}
+        self.annotations: dict[Place, None] = {}
         # Any JSON value, as a schema like any other.
         self.any_json = {"type": list(TYPES)}
         self.depth = 0
@@ -157,7 +177,10 @@ class Compiler:
         except ConstraintError as error:
             if error.pointer is not None:
                 raise
-            raise scalars.located(error, pointer, error.keyword) from None
+            keyword = error.keyword if error.keyword in schema else None
+            if keyword is None and error.source in schema.get("patternProperties", ()):
+                keyword = "patternProperties"
+            raise scalars.located(error, pointer, keyword or error.keyword) from None
         finally:
             self.depth -= 1
             self.active.discard(key)
@@ -195,7 +218,7 @@ class Compiler:
                     self.fail(UnsupportedConstraint, f"the format {name!r}", pointer, keyword)
         if pointer != ANYWHERE:
             found = self.enforced if is_known else self.annotations
-            found.setdefault(f"{pointer or '/'} {keyword}")
+            found[pointer, keyword] = None
         return is_known
 
     # ---- references and combinations --------------------------------------------------------

@@ -62,15 +62,23 @@ def tupled(value: Any) -> tuple[Any, ...]:
 
 def types_of(schema: Schema) -> frozenset[str]:
     """The values of `type` ("integer" only where "number" is not allowed), all if absent."""
-    named = schema.get("type", list(TYPES))
+    named = schema.get("type")
+    if named is None and "type" not in schema:
+        return _ALL_TYPES
+    if isinstance(named, str) and named in _ONE_TYPE:
+        return _ONE_TYPE[named]
     names = [named] if isinstance(named, str) else named
     if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
         raise InvalidConstraint(f"type must be a name or a list of names, got {named!r}")
     for name in names:
-        if name not in TYPES and name != "integer":
+        if name not in _ONE_TYPE:
             raise InvalidConstraint(f"unknown type {name!r}; known: integer, {', '.join(TYPES)}")
     found = frozenset(names)
     return found - {"integer"} if "number" in found else found
+
+
+_ALL_TYPES = frozenset(TYPES)
+_ONE_TYPE = MappingProxyType({name: frozenset({name}) for name in (*TYPES, "integer")})
 
 
 def type_name(value: Any) -> str:

@@ -280,13 +280,6 @@ def test_deep_schemas_work_up_to_the_limit_of_depth() -> None:
         grammar_of('{"items":' * 30_000 + "true" + "}" * 30_000)
 
 
-def test_report() -> None:
-    schema = {"title": "T", "type": "string", "format": "x-mine", "maxLength": 3, "x-note": 1}
-    report = json_schema(schema).report()
-    assert report.enforced == ("/ type", "/ maxLength")
-    assert report.annotations == ("/ title", "/ format", "/ x-note")
-
-
 KEYWORDS = st.sampled_from(
     [*ENFORCED, "$dynamicRef", "$recursiveRef", "$defs", "$id", "$anchor", "then", "else", "title"]
 )
