@@ -58,7 +58,7 @@ ANYWHERE = "*"  # the pointer of "any JSON value", which is no place in the sche
 
 MAX_INLINE_DEPTH = 12
 MAX_RULES = 20_000
-MAX_MERGES = 2_500
+MAX_MERGES = 10_000
 MAX_OVERLAPS = 100
 MAX_NEGATED_DEPTH = 60
 MAX_REFUSED = 100

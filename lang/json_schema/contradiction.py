@@ -10,8 +10,10 @@ from decimal import Decimal
 from typing import Any
 
 from sestina.lang import json_text
+from sestina.lang.errors import ConstraintError
 from sestina.lang.json_schema.divisible import is_integral
-from sestina.lang.json_schema.keywords import ENFORCED, type_name, types_of
+from sestina.lang.json_schema.key_classes import never_both
+from sestina.lang.json_schema.keywords import ENFORCED, tupled, type_name, types_of
 
 MAX_DEPTH = 4
 
@@ -65,6 +67,11 @@ def _implies_keyword(a: Any, b: Any, keyword: str) -> bool:
         return values is not None and all(
             _is_valid(value, {keyword: b[keyword]}) for value in values
         )
+    if keyword == "not":
+        negated = b["not"]
+        return _same(a, b, ("not",)) or (isinstance(negated, dict) and exclude(a, negated))
+    if keyword == "properties" and b.keys().isdisjoint(_OBJECTS[1:]):
+        return all(implies(_property(a, name), value) for name, value in b["properties"].items())
     if keyword in _ALONE:
         return _same(a, b, (keyword,))
     for family in (_OBJECTS, _ARRAYS, _CONTAINS):
@@ -93,11 +100,27 @@ def _apart(a: Any, b: Any) -> bool:
     values_a, values_b = _constants(a), _constants(b)
     if values_a is not None and values_b is not None:
         return not any(json_text.equal(x, y) for x in values_a for y in values_b)
+    if values_a is None and values_b is None and _are_texts(a, b) and _patterns_apart(a, b):
+        return True
     if values_a is not None:
         return "type" in b and not any(_is_valid(x, {"type": b["type"]}) for x in values_a)
     if values_b is not None:
         return "type" in a and not any(_is_valid(y, {"type": a["type"]}) for y in values_b)
     return "type" in a and "type" in b and not _kinds(a) & _kinds(b)
+
+
+def _are_texts(a: Any, b: Any) -> bool:
+    return "string" in (a.get("type"), b.get("type"))
+
+
+def _patterns_apart(a: Any, b: Any) -> bool:
+    """Whether the strings of both match patterns that cannot match together."""
+    if "pattern" not in a or "pattern" not in b:
+        return False
+    try:
+        return any(never_both(p, q) for p in tupled(a["pattern"]) for q in tupled(b["pattern"]))
+    except ConstraintError:  # it is said where the pattern is lowered
+        return False
 
 
 def _objects_apart(a: Any, b: Any, depth: int) -> bool:
