@@ -35,14 +35,22 @@ def exclude(a: Any, b: Any, depth: int = 0) -> bool:
     """Whether no value is valid under both. May miss some."""
     if not isinstance(a, dict) or not isinstance(b, dict):
         return a is False or b is False
-    if _denies(a, b) or _denies(b, a):
+    if _denies(a, b, depth) or _denies(b, a, depth):
         return True
     if "$ref" in a or "$ref" in b:
         return False
-    return _apart(a, b) or (depth < MAX_DEPTH and _objects_apart(a, b, depth))
+    if _apart(a, b):
+        return True
+    if depth >= MAX_DEPTH:
+        return False
+    return (
+        _objects_apart(a, b, depth)
+        or any(exclude(part, b, depth + 1) for part in a.get("allOf", ()))
+        or any(exclude(a, part, depth + 1) for part in b.get("allOf", ()))
+    )
 
 
-def implies(a: Any, b: Any) -> bool:
+def implies(a: Any, b: Any, depth: int = 0) -> bool:
     """Whether every value valid under `a` is valid under `b`. May miss some."""
     if b is True or b == {} or a is False:
         return True
@@ -50,14 +58,18 @@ def implies(a: Any, b: Any) -> bool:
         return False
     if "$ref" in a or "$ref" in b:  # keywords beside it may not count
         return "$ref" in a and "$ref" in b and len(b) == 1 and _same(a, b, ("$ref",))
+    if depth < MAX_DEPTH and any(implies(part, b, depth + 1) for part in a.get("allOf", ())):
+        return True
     asserted = [k for k in b if k in ENFORCED]
     values = _constants(a)
     if values is not None and {"type", "enum", "const"}.issuperset(asserted):
         return all(_is_valid(value, b) for value in values)
-    return all(_implies_keyword(a, b, keyword) for keyword in asserted)
+    return all(_implies_keyword(a, b, keyword, depth) for keyword in asserted)
 
 
-def _implies_keyword(a: Any, b: Any, keyword: str) -> bool:
+def _implies_keyword(a: Any, b: Any, keyword: str, depth: int) -> bool:
+    if keyword == "allOf" and depth < MAX_DEPTH:
+        return all(implies(a, part, depth + 1) for part in b["allOf"])
     if keyword == "type":
         return "type" in a and types_of(a) <= _with_integer(types_of(b))
     if keyword == "required":
@@ -69,9 +81,13 @@ def _implies_keyword(a: Any, b: Any, keyword: str) -> bool:
         )
     if keyword == "not":
         negated = b["not"]
-        return _same(a, b, ("not",)) or (isinstance(negated, dict) and exclude(a, negated))
+        return _same(a, b, ("not",)) or (
+            isinstance(negated, dict) and exclude(a, negated, depth + 1)
+        )
     if keyword == "properties" and b.keys().isdisjoint(_OBJECTS[1:]):
-        return all(implies(_property(a, name), value) for name, value in b["properties"].items())
+        return depth < MAX_DEPTH and all(
+            implies(_property(a, name), value, depth + 1) for name, value in b["properties"].items()
+        )
     if keyword in _ALONE:
         return _same(a, b, (keyword,))
     for family in (_OBJECTS, _ARRAYS, _CONTAINS):
@@ -87,12 +103,15 @@ def _same(a: Any, b: Any, keywords: tuple[str, ...]) -> bool:
     )
 
 
-def _denies(a: Any, b: Any) -> bool:
+def _denies(a: Any, b: Any, depth: int) -> bool:
     """Whether `a` has a `not` of something that `b` implies."""
     if "not" not in a or "$ref" in a:
         return False
     negated = a["not"]
-    return any(implies(b, one) for one in (negated if isinstance(negated, tuple) else (negated,)))
+    return any(
+        implies(b, one, depth + 1)
+        for one in (negated if isinstance(negated, tuple) else (negated,))
+    )
 
 
 def _apart(a: Any, b: Any) -> bool:

@@ -10,7 +10,7 @@ invalid for all of them: a format is negated by a pattern that is wider than any
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from itertools import pairwise, product
 from types import MappingProxyType
@@ -49,10 +49,19 @@ def negate(compiler: Compiler, schema: Any, pointer: str) -> Any:
             _refuse(keyword, pointer)
     if any(piece is True for piece in pieces):
         return True
-    live = _tags_first([piece for piece in pieces if piece is not False])
+    live = _tags_first(_flat(piece for piece in pieces if piece is not False))
     if not live:
         return False
     return live[0] if len(live) == 1 else {"anyOf": live}
+
+
+def _flat(pieces: Iterable[Any]) -> list[Any]:
+    """The pieces, those that are alternatives themselves one by one."""
+    found: list[Any] = []
+    for piece in pieces:
+        is_alternative = isinstance(piece, dict) and piece.keys() == {"anyOf"}
+        found += piece["anyOf"] if is_alternative else [piece]
+    return found
 
 
 def _tags_first(pieces: list[Any]) -> list[Any]:
@@ -79,12 +88,12 @@ def _tags_first(pieces: list[Any]) -> list[Any]:
 
 
 def _tag(piece: Any) -> tuple[str, Any] | None:
-    """The name and schema of the property that a piece says is not one of some constants."""
+    """The name and schema of the property that a piece says is not one of some strings."""
     if not isinstance(piece, dict) or piece.keys() != {"type", "required", "properties"}:
         return None
     ((name, value),) = piece["properties"].items()
     negated = value.get("not") if isinstance(value, dict) and len(value) == 1 else None
-    is_tag = isinstance(negated, dict) and {"const", "enum"} & negated.keys()
+    is_tag = isinstance(negated, dict) and {"const", "enum", "pattern"} & negated.keys()
     return (name, negated) if is_tag else None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from typing import Any
 
 import pytest
@@ -112,3 +113,47 @@ def test_arrays(schema: Any, values: list[Any]) -> None:
 def test_a_witness_is_not_overwritten(text: str, expected: bool) -> None:
     schema = {"type": "object", "not": {"additionalProperties": {"type": "null"}}}
     assert accepts(json_schema(schema).to_grammar(), text) == expected
+
+
+def nested_one_of(depth: int) -> Any:
+    schema: Any = {"type": "string"}
+    for i in range(depth):
+        schema = {"oneOf": [schema, {"type": "integer", "minimum": i}]}
+    return schema
+
+
+@pytest.mark.parametrize("depth", [4, 8, 14, 16])
+def test_nested_one_of_gives_an_answer_or_a_limit(depth: int) -> None:
+    """Each level doubles what a careless rewriting makes of it."""
+    begin = time.process_time()
+    try:
+        grammar = json_schema(nested_one_of(depth)).to_grammar()
+    except errors.ConstraintLimitExceeded:
+        assert depth > 8
+    else:
+        assert accepts(grammar, '"a"')
+        assert not accepts(grammar, str(depth))  # it would be valid at every level
+    assert time.process_time() - begin < 2
+
+
+def tagged(num: int) -> list[Any]:
+    """Branches with a tag each, and one that forgot to say which one it is."""
+    found: list[Any] = [
+        {
+            "type": "object",
+            "properties": {"tag": {"const": f"t{i}"}, "a": {"type": "integer"}, f"b{i}": True},
+            "required": ["tag", f"b{i}"],
+        }
+        for i in range(num)
+    ]
+    return [*found, {"type": "object", "required": ["tag"], "properties": {"c": {"const": 1}}}]
+
+
+def test_negations_of_tagged_branches_do_not_multiply() -> None:
+    grammar = json_schema({"oneOf": tagged(12)}).to_grammar()
+    assert accepts(grammar, '{"tag":"t3"}')
+    assert accepts(grammar, '{"tag":"t3","c":2,"b3":0}') or accepts(
+        grammar, '{"tag":"t3","b3":0,"c":2}'
+    )
+    assert not accepts(grammar, '{"tag":"t3","b3":0}')
+    assert accepts(grammar, '{"tag":"other"}')
