@@ -10,7 +10,7 @@ invalid for all of them: a format is negated by a pattern that is wider than any
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from itertools import pairwise, product
 from types import MappingProxyType
@@ -27,13 +27,13 @@ from sestina.lang.json_schema.keywords import (
     types_of,
 )
 from sestina.lang.json_schema.merge import both, tuple_items
+from sestina.lang.json_schema.pieces import flat, tags_first
 
 if TYPE_CHECKING:
     from sestina.lang.json_schema.compiler import Compiler
 
 MAX_EXCLUDED_NUMBERS = 16
 MAX_COUNTED_ITEMS = 6
-MAX_TAGS = 2
 
 
 def negate(compiler: Compiler, schema: Any, pointer: str) -> Any:
@@ -49,52 +49,10 @@ def negate(compiler: Compiler, schema: Any, pointer: str) -> Any:
             _refuse(keyword, pointer)
     if any(piece is True for piece in pieces):
         return True
-    live = _tags_first(_flat(piece for piece in pieces if piece is not False))
+    live = tags_first(flat(piece for piece in pieces if piece is not False))
     if not live:
         return False
     return live[0] if len(live) == 1 else {"anyOf": live}
-
-
-def _flat(pieces: Iterable[Any]) -> list[Any]:
-    """The pieces, those that are alternatives themselves one by one."""
-    found: list[Any] = []
-    for piece in pieces:
-        is_alternative = isinstance(piece, dict) and piece.keys() == {"anyOf"}
-        found += piece["anyOf"] if is_alternative else [piece]
-    return found
-
-
-def _tags_first(pieces: list[Any]) -> list[Any]:
-    """The pieces such that none of the others holds where a property is none of its constants.
-
-    As often as not it is a tag, and then tells which of several negations is in question: with it
-    known all others hold, so that they do not multiply.
-    """
-    tags: list[Any] = []
-    others: list[Any] = []
-    known: dict[str, Any] = {}
-    for piece in pieces:
-        tag = _tag(piece)
-        if tag is None:
-            others.append(piece)
-        elif len(known) < MAX_TAGS:
-            tags.append({"allOf": [{"properties": dict(known)}, piece]} if known else piece)
-            known[tag[0]] = tag[1]
-        else:
-            others.append(piece)
-    if not known or not others:
-        return pieces
-    return [*tags, *({"allOf": [{"properties": known}, piece]} for piece in others)]
-
-
-def _tag(piece: Any) -> tuple[str, Any] | None:
-    """The name and schema of the property that a piece says is not one of some strings."""
-    if not isinstance(piece, dict) or piece.keys() != {"type", "required", "properties"}:
-        return None
-    ((name, value),) = piece["properties"].items()
-    negated = value.get("not") if isinstance(value, dict) and len(value) == 1 else None
-    is_tag = isinstance(negated, dict) and {"const", "enum", "pattern"} & negated.keys()
-    return (name, negated) if is_tag else None
 
 
 def _refuse(keyword: str, pointer: str) -> NoReturn:
