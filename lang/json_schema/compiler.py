@@ -78,6 +78,7 @@ class Compiler:
         # Whether references are followed on the spot: a rule has no place under And and Not.
         self.is_inlining = False
         self.num_merges = 0
+        self.num_checks = 0  # of constants, by `values`
         # Derived schemas by what they derive from, which is kept alive; the same ones give the
         # same object again, so that recursion through them ends in rules.
         self.derived: dict[Hashable, tuple[Any, tuple[Any, ...]]] = {}
