@@ -12,6 +12,7 @@ from sestina.backend.grammar.core import assemble as ops
 from sestina.backend.grammar.core import calls
 from sestina.backend.grammar.core.intern import SHARED_TAIL
 from sestina.backend.grammar.core.memory import EMPTY, EPSILON, NUM_BYTES, SET_WORDS, Words
+from sestina.backend.grammar.core.permute import REPEATS, REQUIRED
 from sestina.backend.grammar.limits import Budget
 from sestina.backend.grammar.machine import Machine
 from sestina.lang import grammar_ir as ir
@@ -104,6 +105,8 @@ class Instructions:
             return self._add(ops.REPEAT, number_of[id(node.item)], node.lo, hi)
         if type(node) is ir.Not:
             return self._add(ops.NOT, number_of[id(node.item)])
+        if type(node) is ir.Permute:
+            return self._permute(node)
         op = _OPERATIONS.get(type(node))
         if op is None:
             raise InvalidConstraint(f"{type(node).__name__} is not a node of a grammar")
@@ -117,6 +120,16 @@ class Instructions:
                 tree = self._tree(sorted(set(words)), 0)
                 numbers = [tree, *others]
         return self._add(op, *self._arguments(numbers))
+
+    def _permute(self, node: ir.Permute) -> int:
+        numbers = [self.number_of[id(part)] for part in _parts(node)]
+        flags = [
+            (REQUIRED if part.required else 0) | (REPEATS if part.repeats else 0)
+            for part in node.parts
+        ]
+        hi = -1 if node.hi is None else node.hi
+        at, _ = self._arguments([*numbers, node.lo, hi, *flags])
+        return self._add(ops.PERMUTE, at, len(numbers))
 
     def _literal(self, data: bytes) -> int:
         """Exactly these bytes; nothing if the alphabet lacks one."""
@@ -198,6 +211,8 @@ def _parts(node: ir.Expr) -> Sequence[ir.Expr]:
     kind = type(node)
     if kind in _OPERATIONS:
         return node.items  # type: ignore[union-attr]
+    if kind is ir.Permute:
+        return (node.separator, *(part.item for part in node.parts))  # type: ignore[union-attr]
     return (node.item,) if kind is ir.Repeat or kind is ir.Not else ()  # type: ignore[union-attr]
 
 

@@ -12,6 +12,8 @@ before it. Grammars come as instructions for the start and all rules, with what 
     NOT      x          the complement of operand x
     REPEAT   x y z      y to z copies of operand x, z -1 for any number
     RULE     x          rule x
+    PERMUTE  x y        args[x : x + y] the separator's instruction and the parts'; behind them lo,
+                        hi (-1 for no bound) and the flags of each part, see `permute`
 
 An instruction with a rule below it is open, any other closed.
 """
@@ -44,8 +46,9 @@ from sestina.backend.grammar.core.memory import (
     has,
     push,
 )
+from sestina.backend.grammar.core.permute import permute
 
-KNOWN, LITERAL, LONG, SET, SPECIAL, CAT, ALT, AND, NOT, REPEAT, RULE = range(11)
+KNOWN, LITERAL, LONG, SET, SPECIAL, CAT, ALT, AND, NOT, REPEAT, RULE, PERMUTE = range(12)
 
 OPEN = -1
 """In place of an open instruction's expression."""
@@ -85,7 +88,7 @@ def assemble_closed(mem: Words, code: Words, args: Words) -> tuple[Words, Words]
 def num_operands(code: Words, i: int) -> int:
     """How many instructions an instruction refers to."""
     op = code[i, 0]
-    if op in (CAT, ALT, AND):
+    if op in (CAT, ALT, AND, PERMUTE):
         return code[i, 2]
     return 1 if op in (NOT, REPEAT) else 0
 
@@ -116,6 +119,13 @@ def make(mem: Words, code: Words, args: Words, i: int, out: Words) -> int:
         for k in range(x + y - 1, x - 1, -1):
             found = cat(mem, out[args[k]], found)
         return found
+    if op == PERMUTE:
+        for word in (out[args[x]], args[x + y], args[x + y + 1], y - 1):
+            push(mem, word)
+        for k in range(1, y):
+            push(mem, out[args[x + k]])
+            push(mem, args[x + y + 1 + k])
+        return permute(mem, start)
     if op == SET:
         for w in range(SET_WORDS):
             push(mem, args[x + w])

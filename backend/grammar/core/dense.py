@@ -33,6 +33,7 @@ from sestina.backend.grammar.core.memory import (
     NUM_DENSE,
     NUM_NODES,
     OK,
+    PERMUTE,
     POOL,
     REPEAT,
     RULE,
@@ -166,7 +167,7 @@ def _is_flat(mem: Int32s, item: int) -> bool:
         e = mem[mem[TOP]]
         kind = kind_of(mem, e)
         count += 1
-        if count > _MAX_ITEM or kind in (RULE, AND, NOT, SPECIAL):
+        if count > _MAX_ITEM or kind in (RULE, AND, NOT, SPECIAL, PERMUTE):
             flat = False
         elif kind == CAT:
             push(mem, x_of(mem, e))

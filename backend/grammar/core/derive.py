@@ -39,6 +39,7 @@ from sestina.backend.grammar.core.memory import (
     NULLABLE,
     NUM_BYTES,
     OK,
+    PERMUTE,
     POOL,
     REPEAT,
     RULE,
@@ -48,7 +49,6 @@ from sestina.backend.grammar.core.memory import (
     STATUS,
     TOP,
     Words,
-    body_of,
     has,
     kind_of,
     node,
@@ -59,6 +59,7 @@ from sestina.backend.grammar.core.memory import (
     y_of,
     z_of,
 )
+from sestina.backend.grammar.core.permute import body
 
 _FEW = 4  # an alternation of so many is derived faster than it is remembered
 
@@ -88,8 +89,8 @@ def derivative(mem: Words, e: int, symbol: int) -> int:
     mem[DEPTH] += 1
     if kind == CAT:
         found = _of_cat(mem, e, symbol)
-    elif kind == RULE:
-        found = derive_part(mem, body_of(mem, e), symbol)
+    elif kind in (RULE, PERMUTE):
+        found = derive_part(mem, body(mem, e), symbol)
     elif kind == REPEAT:
         found = _of_repeat(mem, e, symbol)
     elif kind == NOT:
@@ -220,7 +221,7 @@ def first_bytes(mem: Words, e: int, words: Words) -> None:
 
 @jit
 def _push_first_parts(mem: Words, e: int) -> None:
-    """The parts that a CAT, ALT, REPEAT or RULE may begin with."""
+    """The parts that anything but an And or Not may begin with."""
     kind = kind_of(mem, e)
     if kind == CAT:
         push(mem, x_of(mem, e))
@@ -231,8 +232,8 @@ def _push_first_parts(mem: Words, e: int) -> None:
             push(mem, mem[mem[POOL] + x_of(mem, e) + k])
     elif kind == REPEAT:
         push(mem, x_of(mem, e))
-    elif kind == RULE:
-        push(mem, body_of(mem, e))
+    elif kind in (RULE, PERMUTE):
+        push(mem, body(mem, e))
 
 
 @jit

@@ -13,6 +13,7 @@ from sestina.backend.grammar.core.assemble import (
     AND,
     CAT,
     NOT,
+    PERMUTE,
     REPEAT,
     RULE,
     SPECIAL_IN_BOOLEAN,
@@ -40,6 +41,7 @@ from sestina.backend.grammar.core.memory import (
     has,
     node,
 )
+from sestina.backend.grammar.core.permute import REQUIRED
 
 NO_TEXT, SOME_TEXT, EMPTY_TEXT = 0, 1, 2
 """A language matches nothing, something, or (also) the empty text. A sequence has the least of its
@@ -215,12 +217,36 @@ def value_of_body(
         if op == RULE:
             of[i] = values[code[i, 1]]
             continue
+        if op == PERMUTE:
+            of[i] = _value_of_permute(mem, code, args, out, of, i)
+            continue
         value = EMPTY_TEXT if op == CAT else NO_TEXT
         for j in range(num_operands(code, i)):
             part = _value(mem, out, of, operand(code, args, i, j))
             value = min(value, part) if op == CAT else max(value, part)
         of[i] = EMPTY_TEXT if op == REPEAT and code[i, 2] == 0 else value
     return _value(mem, out, of, root)
+
+
+@jit
+def _value_of_permute(
+    mem: Words, code: Words, args: Words, out: Words, of: Words, i: int
+) -> int:
+    """The value of parts in any order: those that match nothing are left out if they may be."""
+    x, y = code[i, 1], code[i, 2]
+    lo, hi = args[x + y], args[x + y + 1]
+    num_required, num_parts = 0, 0
+    for k in range(1, y):
+        is_required = args[x + y + 1 + k] & REQUIRED
+        if _value(mem, out, of, args[x + k]) != NO_TEXT:
+            num_parts += 1
+            num_required += is_required
+        elif is_required:
+            return NO_TEXT
+    needed = max(lo, num_required)
+    if needed > num_parts or (hi >= 0 and needed > hi):
+        return NO_TEXT
+    return SOME_TEXT if needed else EMPTY_TEXT
 
 
 @jit

@@ -26,6 +26,7 @@ from sestina.backend.grammar.core.memory import (
     EPSILON,
     NULLABLE,
     OK,
+    PERMUTE,
     POOL,
     REPEAT,
     RULE,
@@ -33,7 +34,6 @@ from sestina.backend.grammar.core.memory import (
     TOP,
     Int32s,
     Words,
-    body_of,
     has,
     kind_of,
     push,
@@ -41,6 +41,7 @@ from sestina.backend.grammar.core.memory import (
     y_of,
     z_of,
 )
+from sestina.backend.grammar.core.permute import body
 from sestina.backend.grammar.core.threads import Tokens
 from sestina.backend.grammar.core.walks import (
     Walk,
@@ -150,8 +151,8 @@ def _spread(mem: Words, e: int) -> int:
         seen.add(e)
         head, tail = head_of(mem, e), tail_of(mem, e)
         kind = kind_of(mem, head)
-        if kind == RULE:
-            todo.append(cat(mem, body_of(mem, head), tail))
+        if kind in (RULE, PERMUTE):
+            todo.append(cat(mem, body(mem, head), tail))
         elif is_state(mem, head):
             composed.append(e)
             if has(mem, head, NULLABLE):

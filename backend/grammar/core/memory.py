@@ -84,8 +84,10 @@ HEADER_LEN = BYTE_CLASS + NUM_BYTES
     REPEAT,  # y to z copies of x; z -1 is no upper bound
     RULE,  # its BODY, which may contain the rule itself; x and y tell rules apart
     SPECIAL,  # the control token of symbol NUM_BYTES + x
-    PERMUTE,  # members in any order, see `permute`
-) = range(12)
+    PERMUTE,  # parts in any order; see `permute` for this and the two below, which are no languages
+    TEMPLATE,
+    SEEN_PARTS,
+) = range(14)
 
 EMPTY, EPSILON, ALL = 0, 1, 2
 """The expressions that every machine begins with: nothing, the empty text, every byte string."""
@@ -96,7 +98,7 @@ NODE_LEN = 14
 # MIN_LEN: bytes of the shortest text, exact unless BOOLEAN (then at most that).
 # LIVE: 1 + what `liveness.live` made of it, 0 until asked. DENSE: its row of the table, 0 if none.
 # COMPONENT: 1 + its number, see `components`, 0 if it has none yet. MARK, SEEN, POSITION: scratch of
-# searches, valid in one epoch. BODY: the language of a rule.
+# searches, valid in one epoch. BODY: what a RULE or PERMUTE stands for.
 
 NULLABLE = 1  # matches the empty text
 BOOLEAN = 2  # has an And or Not that could match nothing
@@ -222,12 +224,6 @@ def z_of(mem: Words, e: int) -> int:
 def has(mem: Words, e: int, flag: int) -> bool:
     """Whether e has one of these flags."""
     return (mem[mem[NODES] + e * NODE_LEN + FLAGS] & flag) != 0
-
-
-@jit
-def body_of(mem: Words, e: int) -> int:
-    """The language of a rule."""
-    return mem[mem[NODES] + e * NODE_LEN + BODY]
 
 
 @jit

@@ -25,6 +25,7 @@ from sestina.backend.grammar.core.memory import (
     LITERAL,
     NUM_BYTES,
     OK,
+    PERMUTE,
     POOL,
     REPEAT,
     RULE,
@@ -33,12 +34,12 @@ from sestina.backend.grammar.core.memory import (
     STATUS,
     Int32s,
     Words,
-    body_of,
     kind_of,
     x_of,
     y_of,
     z_of,
 )
+from sestina.backend.grammar.core.permute import body
 from sestina.kernels.token_mask.cpu import allow
 
 _ROW = NUM_BYTES  # the operation of a thread that is a row of the table
@@ -180,8 +181,8 @@ def _close(mem: Words, table: Int32s, w: Words, at: int) -> None:
         elif kind == ALT:
             for k in range(y_of(mem, e)):
                 _push(w, mem[mem[POOL] + x_of(mem, e) + k], 0, following)
-        elif kind == RULE:
-            _push(w, body_of(mem, e), 0, following)
+        elif kind in (RULE, PERMUTE):
+            _push(w, body(mem, e), 0, following)
         elif e == EPSILON:
             _resume(w, following, at)
         elif is_state(mem, e):
