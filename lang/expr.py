@@ -42,7 +42,7 @@ def char(ranges: Ranges) -> Expr:
 
 
 def seq(*items: Expr) -> Expr:
-    """One after the other: nested sequences flattened (but long ones), neighbouring literals joined.
+    """One after the other: nested sequences flattened, but long ones; neighbouring literals joined.
 
     >>> seq(Literal(b"a"), seq(Literal(b"b"), EPSILON))
     Literal(data=b'ab')

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from sestina.backend.grammar.core import assemble as ops
+from sestina.backend.grammar.core import calls
 from sestina.backend.grammar.core import link as linking
 from sestina.backend.grammar.core.link import Lists, Order
 from sestina.backend.grammar.core.memory import EMPTY, Words
@@ -62,15 +63,35 @@ class _Builder:
         self._remember(out, heights)
         if not self._make.rule_of:
             return int(out[roots[0]])
-        parts = linking.open_parts(code, args, out, roots)
-        order = linking.order_of(linking.mentions(code, parts))
+        parts, order = _order(code, args, out, roots)
         if self._inline_booleans(code, args, out, roots, parts, order):
-            parts = linking.open_parts(code, args, out, roots)
-            order = linking.order_of(linking.mentions(code, parts))
+            parts, order = _order(code, args, out, roots)
+        start = self._link(code, args, out, roots, parts, order)
+        while self._drop_dead(code, args, out, parts):
+            parts, order = _order(code, args, out, roots)
+            start = self._link(code, args, out, roots, parts, order)
+        return start
+
+    def _link(
+        self, code: Words, args: Words, out: Words, roots: Words, parts: Lists, order: Order
+    ) -> int:
+        run, budget = self.machine.run, self.budget
         values = run(budget, linking.values_of_rules, code, args, out, roots, parts)
         if order.endless.any():
             self._refuse_left_recursion(code, args, out, roots, parts, values)
-        return run(budget, linking.link, code, args, out, roots, parts, order, values)
+        start, self._made = run(budget, linking.link, code, args, out, roots, parts, order, values)
+        return int(start)
+
+    def _drop_dead(self, code: Words, args: Words, out: Words, parts: Lists) -> bool:
+        """Make EMPTY what an And over recursion leaves empty; whether there was any."""
+        found = False
+        for i in sorted(set(parts.items.tolist())):
+            if code[i, 0] == ops.AND and out[i] < 0 and self._made[i] != EMPTY:
+                alive = self.machine.run(self.budget, calls.make_live, int(self._made[i]))
+                if alive == EMPTY:
+                    out[i] = EMPTY
+                    found = True
+        return found
 
     def _collect(self) -> Words:
         """Instructions for the start and what rules it reaches; the number of each one's last."""
@@ -94,7 +115,8 @@ class _Builder:
             raise limits.exceeded("max_nesting")
         if (out == ops.SPECIAL_IN_BOOLEAN).any():
             raise UnsupportedConstraint(
-                "a control token stands inside an intersection or a complement, which are over bytes",
+                "a control token stands inside an intersection or a complement, "
+                "which are over bytes",
                 keyword="special",
             )
 
@@ -110,20 +132,22 @@ class _Builder:
     def _inline_booleans(
         self, code: Words, args: Words, out: Words, roots: Words, parts: Lists, order: Order
     ) -> bool:
-        """Give open And and Not their expressions, rules expanded; whether there are any."""
-        inside = linking.below_booleans(code, args, out, roots, parts)
+        """Give And and Not their expressions, rules expanded; whether there are any."""
+        endless = linking.endless_parts(code, args, out, order)
+        inside = linking.regular_parts(code, args, out, roots, parts, endless)
         if not inside.any():
             return False
-        found = self.machine.run(
-            self.budget, linking.inline_booleans, code, args, out, roots, parts, order, inside
+        for i in np.flatnonzero(inside == 2).tolist():
+            if code[i, 0] == ops.RULE:
+                name = self._name(int(code[i, 1]))
+                raise UnsupportedConstraint(
+                    f"rule {name!r} is recursive and stands inside a complement, or beside other "
+                    "recursion inside an intersection, which cannot be enforced exactly",
+                    keyword=name,
+                )
+        self.machine.run(
+            self.budget, linking.inline_regular, code, args, out, roots, parts, order, inside
         )
-        if found >= 0:
-            name = self._name(found)
-            raise UnsupportedConstraint(
-                f"rule {name!r} is recursive and stands inside an intersection or a "
-                "complement, which cannot be enforced exactly",
-                keyword=name,
-            )
         self._check(out, out[:0])
         return True
 
@@ -138,3 +162,9 @@ class _Builder:
                 f"left-recursive rule: {' -> '.join(names)}; rewrite it as a repetition",
                 keyword=names[0],
             )
+
+
+def _order(code: Words, args: Words, out: Words, roots: Words) -> tuple[Lists, Order]:
+    """The open instructions of each body, and the rules in order."""
+    parts = linking.open_parts(code, args, out, roots)
+    return parts, linking.order_of(linking.mentions(code, parts))

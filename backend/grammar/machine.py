@@ -8,9 +8,10 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from sestina.backend.grammar.core import calls, dense, dispatch, memory
 from sestina.backend.grammar.alphabet import Alphabet
+from sestina.backend.grammar.core import calls, dense, dispatch, memory
 from sestina.backend.grammar.limits import Budget, Limits
+from sestina.backend.grammar.recursion import Recursion
 from sestina.lang import grammar_ir as ir
 
 DEAD = memory.EMPTY
@@ -62,6 +63,7 @@ class Machine:
         self.nodes: dict[int, Built] = {}
         self.nodes_met_once: set[int] = set()
         self.literals: dict[bytes, int] = {}
+        self.recursion = Recursion(self)
         self._payer = Budget(Limits())
         self._account()[:] = self._payer.spent
         calls.begin(self.mem)
@@ -116,6 +118,11 @@ class Machine:
         mem[memory.TOP] = mem[memory.STACK]
         if status >= memory.LIMIT_EXPRESSIONS:
             raise budget.error(status)
+        if status == memory.ASK_LIVENESS:
+            e = mem.item(memory.ASKED)
+            is_alive = self.recursion.matches_something(budget, e)
+            calls.mark_liveness(self.mem, e, is_alive)
+            return
         if status == memory.TABLE_FULL:
             grown = dense.new_table(2 * len(self.table))
             grown[: len(self.table)] = self.table

@@ -39,6 +39,7 @@ from sestina.backend.grammar.core.memory import (
     EPSILON,
     HAS_SPECIAL,
     OK,
+    RECURSIVE,
     SET_WORDS,
     STATUS,
     TOP,
@@ -133,7 +134,9 @@ def make(mem: Words, code: Words, args: Words, i: int, out: Words) -> int:
     else:
         for k in range(x, x + y):
             push(mem, out[args[k]])
-        found = alt(mem, start, FACTOR_DEPTH) if op == ALT else live(mem, both(mem, start))
+        found = alt(mem, start, FACTOR_DEPTH) if op == ALT else both(mem, start)
+        if op == AND and not has(mem, found, RECURSIVE):
+            found = live(mem, found)
     mem[TOP] = start
     return found
 

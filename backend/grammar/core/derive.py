@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sestina.backend.grammar.core.compiled import jit
+from sestina.backend.grammar.core.compiled import jit, word
 from sestina.backend.grammar.core.entries import (
     FACTOR_DEPTH,
     alt,
@@ -209,7 +209,7 @@ def first_bytes(mem: Words, e: int, words: Words) -> None:
                 words[k] |= mem[mem[POOL] + x_of(mem, e) + k]
         elif kind == LITERAL:
             b = mem[mem[POOL] + x_of(mem, e)]
-            words[b >> 6] |= np.int64(1) << (b & 63)
+            words[b >> 6] |= word(1) << (b & 63)
         elif kind == NOT:
             words[:] = -1
         elif kind == AND:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sestina.backend.grammar.core.compiled import jit
+from sestina.backend.grammar.core.compiled import jit, word
 from sestina.backend.grammar.core.memory import (
     ALL,
     ALPHABET,
@@ -110,15 +110,15 @@ def _add(
 
 
 @jit
-def _mix(h: np.int64, value: int) -> np.int64:
-    h = (h ^ np.int64(value)) * np.int64(0x5BD1E995)
-    return (h ^ (h >> 15)) & np.int64(0x7FFFFFFF)
+def _mix(h: int, value: int) -> int:
+    h = (h ^ word(value)) * word(0x5BD1E995)
+    return (h ^ (h >> 15)) & word(0x7FFFFFFF)
 
 
 @jit
 def intern(mem: Words, kind: int, x: int, y: int, z: int, flags: int, min_len: int) -> int:
     """The expression of these numbers."""
-    h = _mix(_mix(_mix(_mix(np.int64(kind), x), y), z), 11)
+    h = _mix(_mix(_mix(_mix(word(kind), x), y), z), 11)
     at = h & mem[SLOTS_MASK]
     while True:
         e = mem[mem[SLOTS] + at]
@@ -157,7 +157,7 @@ def _find_words(mem: Words, kind: int, h: int, start: int, count: int) -> int:
 
 @jit
 def _hash_words(mem: Words, kind: int, start: int, count: int) -> int:
-    h = _mix(np.int64(kind), count)
+    h = _mix(word(kind), count)
     for k in range(start, start + count):
         h = _mix(h, mem[k])
     return h
@@ -190,7 +190,7 @@ def intern_words(mem: Words, kind: int, start: int, count: int, flags: int, min_
 @jit
 def byte_set(mem: Words, start: int) -> int:
     """One byte of the set in mem[start : start + 8], which is cut to the alphabet in place."""
-    some = np.int64(0)
+    some = word(0)
     for w in range(SET_WORDS):
         mem[start + w] &= mem[ALPHABET + w]
         some |= mem[start + w]
@@ -207,7 +207,7 @@ def one_byte(mem: Words, b: int) -> int:
         return known
     start = mem[TOP]
     for w in range(SET_WORDS):
-        push(mem, np.int64(1) << np.int64(b & 63) if w == b >> 6 else np.int64(0))
+        push(mem, word(1) << word(b & 63) if w == b >> 6 else word(0))
     made = byte_set(mem, start)
     mem[TOP] = start
     if mem[STATUS] == OK:

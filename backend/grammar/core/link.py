@@ -21,7 +21,7 @@ from sestina.backend.grammar.core.assemble import (
     num_operands,
     operand,
 )
-from sestina.backend.grammar.core.compiled import jit
+from sestina.backend.grammar.core.compiled import jit, word
 from sestina.backend.grammar.core.intern import (
     ALONE,
     OF_BODY,
@@ -72,7 +72,7 @@ def open_parts(code: Words, args: Words, out: Words, roots: Words) -> Lists:
     stamp = np.full(len(code), -1, np.int64)
     starts = np.zeros(len(roots) + 1, np.int64)
     items = np.empty(64, np.int64)
-    todo = [np.int64(0)]
+    todo = [word(0)]
     count = 0
     for body in range(len(roots)):
         todo.clear()
@@ -182,7 +182,7 @@ def values_of_rules(
     num_rules = len(roots) - 1
     values = np.full(num_rules, NO_TEXT, np.int64)
     of = np.zeros(len(code), np.int64)
-    todo = [np.int64(r) for r in range(num_rules)]
+    todo = [word(r) for r in range(num_rules)]
     waits = np.ones(num_rules, np.bool_)
     while len(todo):
         r = todo.pop()
@@ -220,18 +220,18 @@ def value_of_body(
         if op == PERMUTE:
             of[i] = _value_of_permute(mem, code, args, out, of, i)
             continue
-        value = EMPTY_TEXT if op == CAT else NO_TEXT
+        # Of an And over recursion this is an upper bound; see `build` for what it leaves empty.
+        is_all = op in (CAT, AND)
+        value = EMPTY_TEXT if is_all else NO_TEXT
         for j in range(num_operands(code, i)):
             part = _value(mem, out, of, operand(code, args, i, j))
-            value = min(value, part) if op == CAT else max(value, part)
+            value = min(value, part) if is_all else max(value, part)
         of[i] = EMPTY_TEXT if op == REPEAT and code[i, 2] == 0 else value
     return _value(mem, out, of, root)
 
 
 @jit
-def _value_of_permute(
-    mem: Words, code: Words, args: Words, out: Words, of: Words, i: int
-) -> int:
+def _value_of_permute(mem: Words, code: Words, args: Words, out: Words, of: Words, i: int) -> int:
     """The value of parts in any order: those that match nothing are left out if they may be."""
     x, y = code[i, 1], code[i, 2]
     lo, hi = args[x + y], args[x + y + 1]
@@ -265,14 +265,14 @@ def _value(mem: Words, out: Words, of: Words, i: int) -> int:
 def left_recursion(
     mem: Words, code: Words, args: Words, out: Words, roots: Words, parts: Lists, values: Words
 ) -> Words:
-    """Rules that lead back to themselves before a byte is read, first and last the same; or none."""
+    """Rules that lead back to the first before a byte is read, it being last again; or none."""
     num_rules = len(roots) - 1
     firsts = _first_rules(mem, code, args, out, roots, parts, values)
     finished = np.zeros(num_rules, np.bool_)
     on_path = np.zeros(num_rules, np.bool_)
     at = firsts.starts[:-1].copy()
     for root in range(num_rules):
-        path = [np.int64(root)]
+        path = [word(root)]
         while len(path):
             r = path[-1]
             on_path[r] = True
@@ -304,7 +304,7 @@ def _first_rules(
     of = np.zeros(len(code), np.int64)
     stamp = np.full(len(code), -1, np.int64)
     count = 0
-    todo = [np.int64(0)]
+    todo = [word(0)]
     for r in range(num_rules):
         value_of_body(mem, code, args, out, roots[r + 1], r + 1, parts, values, of)
         todo.clear()
@@ -330,19 +330,45 @@ def _first_rules(
 
 
 @jit
-def below_booleans(code: Words, args: Words, out: Words, roots: Words, parts: Lists) -> Words:
-    """1 for each open instruction that is an And or Not, or stands in one through whatever rules."""
+def endless_parts(code: Words, args: Words, out: Words, order: Order) -> Words:
+    """1 for each open instruction with a rule in it whose expansion never ends."""
+    found = np.zeros(len(code), np.int64)
+    for i in range(len(code)):
+        if out[i] >= 0:
+            continue
+        if code[i, 0] == RULE:
+            found[i] = order.endless[code[i, 1]]
+        for k in range(num_operands(code, i)):
+            found[i] |= found[operand(code, args, i, k)]
+    return found
+
+
+@jit
+def regular_parts(
+    code: Words, args: Words, out: Words, roots: Words, parts: Lists, endless: Words
+) -> Words:
+    """1 for each open instruction that has to be expanded: in And or Not, through whatever rules,
+    but for one operand of an And that never ends. In place of 1, 2 for what never ends and has to
+    be expanded even so."""
     inside = np.zeros(len(code), np.int64)
-    todo = [np.int64(0)]
+    todo = [word(0)]
     todo.clear()
     for i in parts.items:
-        if code[i, 0] in (AND, NOT):
+        if code[i, 0] == NOT or (code[i, 0] == AND and not endless[i]):
             todo.append(i)
+        elif code[i, 0] == AND:
+            free = 1  # the one operand that may be endless
+            for k in range(num_operands(code, i)):
+                j = operand(code, args, i, k)
+                if endless[j] and free:
+                    free = 0
+                else:
+                    todo.append(j)
     while len(todo):
         i = todo.pop()
         if inside[i] or out[i] >= 0:
             continue
-        inside[i] = 1
+        inside[i] = 2 if endless[i] else 1
         if code[i, 0] == RULE:
             todo.append(roots[code[i, 1] + 1])
         for k in range(num_operands(code, i)):
@@ -351,7 +377,7 @@ def below_booleans(code: Words, args: Words, out: Words, roots: Words, parts: Li
 
 
 @jit
-def inline_booleans(
+def inline_regular(
     mem: Words,
     code: Words,
     args: Words,
@@ -360,11 +386,8 @@ def inline_booleans(
     parts: Lists,
     order: Order,
     inside: Words,
-) -> int:
-    """Put the expressions of open And and Not into `out`; `inside` is of `below_booleans`.
-
-    Returns a rule that would have to be expanded without end, or -1.
-    """
+) -> None:
+    """Put the expressions of what `regular_parts` found, rules expanded, into `out`."""
     num_bodies = len(roots)
     inlined = out.copy()
     done = np.zeros(num_bodies, np.bool_)
@@ -379,17 +402,16 @@ def inline_booleans(
                 continue
             op = code[i, 0]
             if op == RULE:
-                if order.endless[code[i, 1]]:
-                    return code[i, 1]
                 inlined[i] = inlined[roots[code[i, 1] + 1]]
-                continue
-            if op in (AND, NOT) and _has_special(mem, code, args, i, inlined):
+            elif op in (AND, NOT) and _has_special(mem, code, args, i, inlined):
                 out[i] = SPECIAL_IN_BOOLEAN
-                return -1
-            inlined[i] = make(mem, code, args, i, inlined)
-            if op in (AND, NOT):
+                return
+            else:
+                inlined[i] = make(mem, code, args, i, inlined)
+    if mem[STATUS] == OK:
+        for i in range(len(code)):
+            if inside[i] and code[i, 0] != RULE:
                 out[i] = inlined[i]
-    return -1
 
 
 @jit
@@ -413,8 +435,10 @@ def link(
     parts: Lists,
     order: Order,
     values: Words,
-) -> int:
-    """The expression of the start. Equal rules of other grammars are the same expression.
+) -> tuple[int, Words]:
+    """The expression of the start, and those of all instructions.
+
+    Equal rules of other grammars are the same expression.
 
     In `order`, a rule mentions only itself and earlier ones, so its body with a mark in its own
     place says all about it. The others are known to this grammar alone.
@@ -449,7 +473,7 @@ def link(
             body = _body(mem, code, args, whole, roots[r + 1], r + 1, parts, made)
             if mem[STATUS] == OK:
                 set_body(mem, made[r], body)
-    return _body(mem, code, args, whole, roots[0], 0, parts, made)
+    return _body(mem, code, args, whole, roots[0], 0, parts, made), whole
 
 
 @jit
@@ -481,5 +505,3 @@ def _body(
         i = parts.items[k]
         whole[i] = made[code[i, 1]] if code[i, 0] == RULE else make(mem, code, args, i, whole)
     return whole[root]
-
-

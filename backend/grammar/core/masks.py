@@ -15,7 +15,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from sestina.backend.grammar.core.compiled import jit
+from sestina.backend.grammar.core.compiled import jit, word
 from sestina.backend.grammar.core.components import component
 from sestina.backend.grammar.core.dense import is_state, row_of
 from sestina.backend.grammar.core.entries import cat, clamped, repeat
@@ -132,7 +132,7 @@ def fill_past(
     for first, stop in ((0, num_short), (num_short, len(tokens.byte))):
         at = find(tokens, prefix, first, stop)
         if at >= 0:
-            walk_range(w, start, start + 1, at + 1, np.int64(tokens.end[at]), row)
+            walk_range(w, start, start + 1, at + 1, word(tokens.end[at]), row)
     mem[TOP] = start
 
 

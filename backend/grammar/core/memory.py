@@ -97,8 +97,8 @@ NODE_LEN = 14
 
 # MIN_LEN: bytes of the shortest text, exact unless BOOLEAN (then at most that).
 # LIVE: 1 + what `liveness.live` made of it, 0 until asked. DENSE: its row of the table, 0 if none.
-# COMPONENT: 1 + its number, see `components`, 0 if it has none yet. MARK, SEEN, POSITION: scratch of
-# searches, valid in one epoch. BODY: what a RULE or PERMUTE stands for.
+# COMPONENT: 1 + its number, see `components`, 0 if it has none yet. MARK, SEEN, POSITION: scratch
+# of searches, valid in one epoch. BODY: what a RULE or PERMUTE stands for.
 
 NULLABLE = 1  # matches the empty text
 BOOLEAN = 2  # has an And or Not that could match nothing
@@ -118,7 +118,9 @@ LONG = 1 << 28
 
 # ---- what STATUS says
 
-OK, NODES_FULL, POOL_FULL, STACK_FULL, MEMO_FULL, TABLE_FULL, COMPONENTS_FULL = range(7)
+OK, NODES_FULL, POOL_FULL, STACK_FULL, MEMO_FULL, TABLE_FULL, COMPONENTS_FULL, ASK_LIVENESS = range(
+    8
+)
 LIMIT_EXPRESSIONS, LIMIT_STATES, LIMIT_LIVENESS, LIMIT_DEPTH = range(16, 20)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sestina.backend.grammar.core.compiled import jit
+from sestina.backend.grammar.core.compiled import jit, word
 from sestina.backend.grammar.core.entries import FACTOR_DEPTH, alt, cat
 from sestina.backend.grammar.core.intern import intern, intern_words
 from sestina.backend.grammar.core.memory import (
@@ -106,8 +106,8 @@ def _unfolded(mem: Words, e: int) -> int:
 def _state(mem: Words, template: int, seen: Words, occurred: int) -> int:
     """The expression of a set and a count that can end."""
     start = mem[TOP]
-    for word in seen:
-        push(mem, word)
+    for bits_of_parts in seen:
+        push(mem, bits_of_parts)
     bits = intern_words(mem, SEEN_PARTS, start, len(seen), 0, 0)
     mem[TOP] = start
     parts = mem[POOL] + x_of(mem, template)
@@ -143,9 +143,10 @@ def _is_counting(mem: Words, template: int) -> bool:
 @jit
 def _num_seen(seen: Words) -> int:
     count = 0
-    for word in seen:
-        while word:
-            word &= word - 1
+    for bits in seen:
+        left = bits
+        while left:
+            left &= left - 1
             count += 1
     return count
 
@@ -176,9 +177,9 @@ def _joined(mem: Words, template: int, seen: Words, i: int) -> Words:
     """A set and one more part; with enough of them it does not matter which may repeat."""
     parts = mem[POOL] + x_of(mem, template)
     following = seen.copy()
-    following[i >> 6] |= np.int64(1) << np.int64(i & 63)
+    following[i >> 6] |= word(1) << word(i & 63)
     if _num_seen(following) >= mem[parts + _LO]:
         for k in range(mem[parts + _NUM_PARTS]):
             if mem[parts + _PARTS + 2 * k + 1] == REPEATS:
-                following[k >> 6] |= np.int64(1) << np.int64(k & 63)
+                following[k >> 6] |= word(1) << word(k & 63)
     return following
