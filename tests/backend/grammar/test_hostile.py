@@ -162,9 +162,7 @@ OBJECTS: dict[str, tuple[Callable[[], Constraint], str]] = {
 
 
 @pytest.mark.parametrize(("make", "expected"), OBJECTS.values(), ids=OBJECTS)
-def test_objects(
-    make: Callable[[], Constraint], expected: str, compiler: GrammarCompiler
-) -> None:
+def test_objects(make: Callable[[], Constraint], expected: str, compiler: GrammarCompiler) -> None:
     assert outcome(make, compiler) == expected
 
 

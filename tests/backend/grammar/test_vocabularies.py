@@ -58,7 +58,21 @@ def byte_fallback() -> ListedTokenizer:
 
     A piece of one ASCII character spells what a byte does.
     """
-    pieces = [" the", " ", "  ", "   ", " a", " {", '{"', '":', '": "', " true", "name", "é", "日本"]
+    pieces = [
+        " the",
+        " ",
+        "  ",
+        "   ",
+        " a",
+        " {",
+        '{"',
+        '":',
+        '": "',
+        " true",
+        "name",
+        "é",
+        "日本",
+    ]
     letters = [chr(c) for c in range(0x20, 0x7F)]
     tokens = (b"", b"", b"", *BYTES, *(piece.encode() for piece in (*pieces, *letters)))
     return ListedTokenizer(tokens, {"<unk>": 0, "<s>": 1, "</s>": 2}, (2,))
@@ -249,7 +263,9 @@ REAL: list[tuple[Constraint, str]] = [
     (regex(r"(?s).*?```python\n.*?```"), "Here it is:\n\n```python\nprint('😀')\n    return\n```"),
     (~regex(r"(?s).*(foo|bar).*"), "A fo od, no: fo o and ba r; naïve café"),
     (
-        grammar('start: expr\nexpr: expr "+" term | term\nterm: /[0-9]+/ | "(" expr ")"\n%ignore " "'),
+        grammar(
+            'start: expr\nexpr: expr "+" term | term\nterm: /[0-9]+/ | "(" expr ")"\n%ignore " "'
+        ),
         "(12 + (3+ 45)) + 678",
     ),
 ]
