@@ -83,7 +83,7 @@ def scientific_integers(low: int, high: int | None) -> Expr:
 
 @functools.lru_cache(maxsize=64)
 def large_integers(least: int) -> Expr:
-    """Mantissas of up to 16 digits after the point with exponents from `least`, finite as a double."""
+    """Mantissas of up to 16 digits after the point, exponents from `least`; finite as doubles."""
     whole, fraction = split(MAX_MANTISSA)
     largest = seq(text(whole), fraction_at_most(fraction, LARGE))
     return either(

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sestina.backend.grammar import GrammarCompiler
+from sestina.backend.grammar import CompiledGrammar, GrammarCompiler
 from sestina.lang.algebra import AnyOf, Constraint
 from sestina.lang.constraint import choices, from_data, grammar, json_schema, regex
 from sestina.lang.errors import ConstraintError
@@ -46,22 +46,28 @@ def compiler(tokenizer: Any) -> GrammarCompiler:
 def outcome(make: Callable[[], Constraint], compiler: GrammarCompiler) -> str:
     """What becomes of a constraint: "walked", or the name of its error."""
     try:
-        compiled = compiler.compile(make())
-        matcher = compiled.matcher()
-        row = np.empty(compiled.trie.num_words, np.int32)
-        for step in range(8):
-            matcher.fill_mask(row)
-            ids = np.flatnonzero(np.unpackbits(row.view(np.uint8), bitorder="little")).tolist()
-            ids = [token_id for token_id in ids if token_id not in compiled.trie.eos_ids]
-            if not ids:
-                assert matcher.is_accepting()
-                break
-            assert matcher.accept_token(ids[step % 2 * (len(ids) - 1)])
-        assert compiled.memory_bytes() < MAX_MEMORY
-    except ConstraintError as error:
-        assert len(str(error)) < MAX_MESSAGE_LEN
-        return type(error).__name__
-    return "walked"
+        walk(compiler.compile(make()))
+    except ConstraintError as caught:
+        error = caught
+    else:
+        return "walked"
+    assert len(str(error)) < MAX_MESSAGE_LEN
+    return type(error).__name__
+
+
+def walk(compiled: CompiledGrammar) -> None:
+    """A few tokens through its masks, the first and the last allowed one in turn."""
+    matcher = compiled.matcher()
+    row = np.empty(compiled.trie.num_words, np.int32)
+    for step in range(8):
+        matcher.fill_mask(row)
+        ids = np.flatnonzero(np.unpackbits(row.view(np.uint8), bitorder="little")).tolist()
+        ids = [token_id for token_id in ids if token_id not in compiled.trie.eos_ids]
+        if not ids:
+            assert matcher.is_accepting()
+            break
+        assert matcher.accept_token(ids[step % 2 * (len(ids) - 1)])
+    assert compiled.memory_bytes() < MAX_MEMORY
 
 
 def text_of(source: list[Any]) -> str:
