@@ -33,7 +33,7 @@ class Limits:
     sestina.lang.errors.InvalidParams: max_states must be at least 1, not 0
     """
 
-    max_nodes: int = 200_000
+    max_nodes: int = 400_000
     max_nesting: int = 1_000
     max_depth: int = 4_000
     max_expressions: int = 500_000
