@@ -10,6 +10,7 @@ from sestina.backend.grammar.core.memory import (
     CAT,
     CLAMP_KEY,
     COUNTED,
+    DEPTH,
     POOL,
     REPEAT,
     TOP,
@@ -28,6 +29,9 @@ from sestina.backend.grammar.core.memory import (
 # What comes first is counted in steps of so many bytes, so that tails are asked for alike.
 _GRAIN = 16
 
+# Parts nested deeper than this are left as they are, for the stack's sake.
+_MAX_CLAMP_DEPTH = 500
+
 
 @jit
 def clamped(mem: Words, e: int, max_len: int) -> int:
@@ -40,13 +44,14 @@ def clamped(mem: Words, e: int, max_len: int) -> int:
     anything matches at all. Nor is what begins about max_len bytes on looked at. O(1) for what was
     asked before, else O(parts with counters within reach).
     """
-    if max_len <= 0 or not has(mem, e, COUNTED):
+    if max_len <= 0 or not has(mem, e, COUNTED) or mem[DEPTH] >= _MAX_CLAMP_DEPTH:
         return e
     known = recall(mem, e, CLAMP_KEY + max_len)
     if known >= 0:
         return known
     kind = kind_of(mem, e)
     found = e
+    mem[DEPTH] += 1
     if kind == CAT:
         found = _clamped_sequence(mem, e, max_len)
     elif kind == ALT:
@@ -58,6 +63,7 @@ def clamped(mem: Words, e: int, max_len: int) -> int:
         lo, hi = min(y_of(mem, e), max_len + 1), z_of(mem, e)
         item = clamped_part(mem, x_of(mem, e), max_len)
         found = repeat(mem, item, lo, -1 if hi > max_len else hi)
+    mem[DEPTH] -= 1
     remember(mem, e, CLAMP_KEY + max_len, found)
     return found
 

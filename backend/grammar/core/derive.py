@@ -175,13 +175,14 @@ def partition(mem: Words, e: int) -> int:
         mem[mark] = mem[EPOCH]
         kind = kind_of(mem, e)
         if kind == SET:
-            count = _split_by_set(mem, e, count, renamed)
+            count = _split_by_set(mem, mem[POOL] + x_of(mem, e), count, renamed)
         elif kind == LITERAL:
             count = _split_off(mem, mem[mem[POOL] + x_of(mem, e)], count)
         elif kind == AND:
             for k in range(y_of(mem, e)):
                 push(mem, mem[mem[POOL] + x_of(mem, e) + k])
-        elif kind == NOT:
+        elif kind == NOT:  # nothing but the alphabet's bytes is in it
+            count = _split_by_set(mem, ALPHABET, count, renamed)
             push(mem, x_of(mem, e))
         else:
             _push_first_parts(mem, e)
@@ -237,11 +238,12 @@ def _push_first_parts(mem: Words, e: int) -> None:
 
 
 @jit
-def _split_by_set(mem: Words, e: int, count: int, renamed: Words) -> int:
+def _split_by_set(mem: Words, words: int, count: int, renamed: Words) -> int:
+    """Tell the bytes of the set in mem[words : words + SET_WORDS] from the others."""
     renamed[:count] = -1
     whole = count
     for b in range(NUM_BYTES):
-        if in_set(mem, e, b):
+        if (mem[words + (b >> 6)] >> (b & 63)) & 1:
             k = mem[BYTE_CLASS + b]
             if renamed[k] < 0:
                 renamed[k] = count
