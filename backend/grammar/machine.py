@@ -104,6 +104,7 @@ class Machine:
         """
         if budget is not self._payer:
             self.let_pay(budget)
+        self.mem[memory.WORK] = 0
         while True:
             result = function(self.mem, *args)
             status = self.mem.item(memory.STATUS)

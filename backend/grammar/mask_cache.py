@@ -98,6 +98,7 @@ class MaskCache:
         """Fill a row, again with more room for as long as that is asked for: bits are only set."""
         machine = self.machine
         machine.let_pay(budget)
+        machine.mem[memory.WORK] = 0
         while True:
             function(
                 machine.mem,

@@ -20,7 +20,7 @@ from sestina.backend.grammar.core.entries import (
     repeat,
 )
 from sestina.backend.grammar.core.entries import derivative as derive_part
-from sestina.backend.grammar.core.intern import in_set
+from sestina.backend.grammar.core.intern import in_set, work
 from sestina.backend.grammar.core.memory import (
     ALPHABET,
     ALT,
@@ -87,6 +87,7 @@ def derivative(mem: Words, e: int, symbol: int) -> int:
         if known >= 0:
             return known
     mem[DEPTH] += 1
+    work(mem, 1)
     if kind == CAT:
         found = _of_cat(mem, e, symbol)
     elif kind in (RULE, PERMUTE):
@@ -173,6 +174,7 @@ def partition(mem: Words, e: int) -> int:
         if mem[mark] == mem[EPOCH]:
             continue
         mem[mark] = mem[EPOCH]
+        work(mem, 1)
         kind = kind_of(mem, e)
         if kind == SET:
             count = _split_by_set(mem, mem[POOL] + x_of(mem, e), count, renamed)

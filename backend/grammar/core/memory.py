@@ -57,10 +57,17 @@ Int32s = NDArray[np.int32]
 
 SPENT = 26
 """Where the account of the grammar that pays is: what it has used, and at most may."""
-EXPRESSIONS, STATES, MAX_EXPRESSIONS, MAX_STATES, MAX_LIVENESS_STEPS, MAX_DEPTH = range(
-    SPENT, SPENT + 6
-)
-NUM_SPENT = 6
+(
+    EXPRESSIONS,
+    STATES,
+    MAX_EXPRESSIONS,
+    MAX_STATES,
+    MAX_LIVENESS_STEPS,
+    MAX_DEPTH,
+    WORK,  # parts of expressions looked at in the call in progress
+    MAX_WORK,
+) = range(SPENT, SPENT + 8)
+NUM_SPENT = 8
 
 NUM_BYTES = 256
 SET_WORDS = 4
@@ -121,7 +128,7 @@ LONG = 1 << 28
 OK, NODES_FULL, POOL_FULL, STACK_FULL, MEMO_FULL, TABLE_FULL, COMPONENTS_FULL, ASK_LIVENESS = range(
     8
 )
-LIMIT_EXPRESSIONS, LIMIT_STATES, LIMIT_LIVENESS, LIMIT_DEPTH = range(16, 20)
+LIMIT_EXPRESSIONS, LIMIT_STATES, LIMIT_LIVENESS, LIMIT_DEPTH, LIMIT_WORK = range(16, 21)
 
 
 _MAX_MEMO = 1 << 19
