@@ -51,10 +51,6 @@ class Automaton:
             self.machine.let_pay(self.budget)
             return self.machine.mem.item(what)
 
-    def memory_bytes(self) -> int:
-        """About what the machine occupies, which other grammars may share."""
-        return self.machine.memory_bytes()
-
     def step(self, state: int, byte: int) -> int:
         """The state after one byte. Under a microsecond once it was asked for."""
         with self.lock:
