@@ -59,6 +59,8 @@ class Automaton:
     def step_special(self, state: int, token_id: int) -> int:
         """The state after a control token."""
         with self.lock:
+            if token_id not in self.machine.special_ids:
+                return DEAD  # no grammar of this machine names it
             return self.machine.step(self.budget, state, self.machine.special_symbol(token_id))
 
     def advance(self, state: int, data: bytes) -> int:

@@ -10,8 +10,11 @@ from sestina.backend.grammar.core.memory import (
     CAT,
     CLAMP_KEY,
     COUNTED,
+    DEPTH,
+    OK,
     POOL,
     REPEAT,
+    STATUS,
     TOP,
     Words,
     has,
@@ -28,6 +31,9 @@ from sestina.backend.grammar.core.memory import (
 # What comes first is counted in steps of so many bytes, so that tails are asked for alike.
 _GRAIN = 16
 
+# Counters that are nested more deeply are left as they are.
+_MAX_DEPTH = 200
+
 
 @jit
 def clamped(mem: Words, e: int, max_len: int) -> int:
@@ -40,17 +46,16 @@ def clamped(mem: Words, e: int, max_len: int) -> int:
     anything matches at all. Nor is what begins about max_len bytes on looked at. O(1) for what was
     asked before, else O(parts with counters within reach).
     """
-    if max_len <= 0 or not has(mem, e, COUNTED):
+    if max_len <= 0 or not has(mem, e, COUNTED) or mem[DEPTH] >= _MAX_DEPTH:
         return e
     known = recall(mem, e, CLAMP_KEY + max_len)
     if known >= 0:
         return known
+    mem[DEPTH] += 1
     kind = kind_of(mem, e)
     found = e
     if kind == CAT:
-        head, tail = x_of(mem, e), y_of(mem, e)
-        rest = max_len - min_len_of(mem, head) // _GRAIN * _GRAIN
-        found = cat(mem, clamped_part(mem, head, max_len), clamped_part(mem, tail, rest))
+        found = _clamped_sequence(mem, e, max_len)
     elif kind == ALT:
         start = mem[TOP]
         for k in range(y_of(mem, e)):
@@ -60,5 +65,31 @@ def clamped(mem: Words, e: int, max_len: int) -> int:
         lo, hi = min(y_of(mem, e), max_len + 1), z_of(mem, e)
         item = clamped_part(mem, x_of(mem, e), max_len)
         found = repeat(mem, item, lo, -1 if hi > max_len else hi)
+    mem[DEPTH] -= 1
     remember(mem, e, CLAMP_KEY + max_len, found)
+    return found
+
+
+@jit
+def _clamped_sequence(mem: Words, e: int, max_len: int) -> int:
+    """`clamped` of a CAT, factor by factor: it may have very many."""
+    start, rest = mem[TOP], max_len
+    while kind_of(mem, e) == CAT and rest > 0 and has(mem, e, COUNTED):
+        if recall(mem, e, CLAMP_KEY + rest) >= 0:
+            break
+        head = x_of(mem, e)
+        push(mem, e)
+        push(mem, rest)
+        push(mem, clamped_part(mem, head, rest))
+        if mem[STATUS] != OK:
+            mem[TOP] = start
+            return e
+        rest -= min_len_of(mem, head) // _GRAIN * _GRAIN
+        e = y_of(mem, e)
+    found = clamped_part(mem, e, rest)
+    while mem[TOP] > start:
+        mem[TOP] -= 3
+        entry = mem[TOP]
+        found = cat(mem, mem[entry + 2], found)
+        remember(mem, mem[entry], CLAMP_KEY + mem[entry + 1], found)
     return found
