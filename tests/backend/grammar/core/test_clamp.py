@@ -37,7 +37,7 @@ def counted(draw: st.DrawFn) -> ir.Expr:
 
 
 @given(counted(), st.integers(1, 5))
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 def test_beginnings_are_the_same(shared_core: Core, node: ir.Expr, max_len: int) -> None:
     """Without And and Not, what is not EMPTY has a text; so `after` tells what begins one."""
     core = shared_core

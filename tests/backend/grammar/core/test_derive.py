@@ -20,7 +20,7 @@ LETTERS = ir.byte_range(97, 99)
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 def test_definition(
     shared_core: Core, exprs: st.SearchStrategy[ir.Expr], data: st.DataObject
 ) -> None:

@@ -20,7 +20,7 @@ AB = ir.literal("ab")
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 def test_simplifying_keeps_the_language(
     shared_core: Core, exprs: st.SearchStrategy[ir.Expr], data: st.DataObject
 ) -> None:

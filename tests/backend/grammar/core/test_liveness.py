@@ -34,7 +34,7 @@ def is_empty(core: Core, e: int) -> bool | None:
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 def test_empty_exactly_if_nothing_is_accepted(
     shared_core: Core, exprs: st.SearchStrategy[ir.Expr], data: st.DataObject
 ) -> None:
@@ -50,7 +50,7 @@ def test_empty_exactly_if_nothing_is_accepted(
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 def test_what_is_dropped_matched_nothing(
     shared_core: Core, exprs: st.SearchStrategy[ir.Expr], data: st.DataObject
 ) -> None:

@@ -86,7 +86,7 @@ def test_growing_keeps_every_expression(core: Core, status: int) -> None:
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 def test_a_machine_that_starts_tiny(exprs: st.SearchStrategy[ir.Expr], data: st.DataObject) -> None:
     node = data.draw(exprs)
     tiny, roomy = Core(16), Core(1 << 13)

@@ -38,7 +38,7 @@ def walk(core: Core, starts: Sequence[int], trie: Trie) -> set[int] | None:
 
 
 @given(st.data(), TOKENS)
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 def test_threads_allow_what_the_automaton_allows(
     shared_core: Core, exprs: st.SearchStrategy[ir.Expr], data: st.DataObject, tokens: list[bytes]
 ) -> None:

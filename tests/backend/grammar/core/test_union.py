@@ -24,7 +24,7 @@ def counted(lo: int, hi: int | None, tail: ir.Expr = ir.EPSILON) -> ir.Expr:
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=50)
 def test_alt_is_any_and_both_is_all(
     shared_core: Core, exprs: st.SearchStrategy[ir.Expr], data: st.DataObject
 ) -> None:
@@ -40,7 +40,7 @@ def test_alt_is_any_and_both_is_all(
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 def test_order_grouping_and_doubles_do_not_matter(
     shared_core: Core, exprs: st.SearchStrategy[ir.Expr], data: st.DataObject
 ) -> None:
