@@ -36,7 +36,7 @@ class Limits:
 
     max_nodes: int = 400_000
     max_nesting: int = 1_000
-    max_depth: int = 4_000
+    max_depth: int = 1_500
     max_expressions: int = 500_000
     max_states: int = 100_000
     max_liveness_steps: int = 100_000

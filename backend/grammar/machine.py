@@ -156,10 +156,6 @@ class Machine:
         )
         return [k for k, left in enumerate(after) if left != DEAD]
 
-    def next_bytes(self, budget: Budget, state: int) -> int:
-        """The bytes that may come next, as a 256-bit mask."""
-        return int.from_bytes(self.run(budget, calls.next_bytes, state).tobytes(), "little")
-
     def only_symbol(self, budget: Budget, state: int) -> int | None:
         """The one symbol that can follow, None for none or a choice."""
         specials = self.specials(budget, state)

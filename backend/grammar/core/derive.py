@@ -62,6 +62,7 @@ from sestina.backend.grammar.core.memory import (
 from sestina.backend.grammar.core.permute import body
 
 _FEW = 4  # an alternation of so many is derived faster than it is remembered
+_DEEP = 12  # but so deep inside, the same may be met again and again
 
 
 @jit
@@ -81,7 +82,8 @@ def derivative(mem: Words, e: int, symbol: int) -> int:
     if mem[DEPTH] >= mem[MAX_DEPTH]:
         mem[STATUS] = LIMIT_DEPTH
         return EMPTY
-    is_kept = kind != CAT and (kind != ALT or y_of(mem, e) > _FEW)
+    is_small = kind == CAT or (kind == ALT and y_of(mem, e) <= _FEW)
+    is_kept = not is_small or mem[DEPTH] >= _DEEP
     if is_kept:
         known = recall(mem, e, symbol)
         if known >= 0:

@@ -131,7 +131,8 @@ OK, NODES_FULL, POOL_FULL, STACK_FULL, MEMO_FULL, TABLE_FULL, COMPONENTS_FULL, A
 LIMIT_EXPRESSIONS, LIMIT_STATES, LIMIT_LIVENESS, LIMIT_DEPTH, LIMIT_WORK = range(16, 21)
 
 
-_MAX_MEMO = 1 << 19
+MAX_MEMO = 1 << 19
+"""Entries of a memo that grows no more: when it is full, it is emptied."""
 
 
 def new_memory(num_nodes: int, alphabet: Words) -> Words:
@@ -148,8 +149,7 @@ def new_memory(num_nodes: int, alphabet: Words) -> Words:
 def enlarged(mem: Words, status: int) -> Words:
     """A copy with four times the room in the region that `status` says is full.
 
-    The memo begins afresh, being no more than a memo; when it is large enough already, that is all
-    that is done, in place.
+    The memo begins afresh, being no more than a memo.
     """
     sizes = {
         NODES_FULL: int(mem[MAX_NODES]),
@@ -157,10 +157,6 @@ def enlarged(mem: Words, status: int) -> Words:
         MEMO_FULL: int(mem[MEMO_MASK]) + 1,
         STACK_FULL: int(mem[STACK_END] - mem[STACK]),
     }
-    if status == MEMO_FULL and sizes[MEMO_FULL] >= _MAX_MEMO:
-        mem[mem[MEMO] : mem[MEMO] + 3 * sizes[MEMO_FULL]] = 0
-        mem[NUM_MEMO] = 0
-        return mem
     sizes[status] *= 4
     new = _laid_out(mem[:HEADER_LEN].copy(), *sizes.values())
     for region, used in (
@@ -279,12 +275,16 @@ def recall(mem: Words, e: int, symbol: int) -> int:
 
 @jit
 def remember(mem: Words, e: int, symbol: int, result: int) -> None:
-    """Keep a result, unless the computation has gone wrong."""
-    if mem[STATUS] != OK:
+    """Keep a result, unless the computation has gone wrong; not of EMPTY, which is a free slot."""
+    if mem[STATUS] != OK or e == EMPTY:
         return
     if 2 * mem[NUM_MEMO] > mem[MEMO_MASK]:
-        mem[STATUS] = MEMO_FULL
-        return
+        if mem[MEMO_MASK] + 1 < MAX_MEMO:
+            mem[STATUS] = MEMO_FULL
+            return
+        # At once, and not by way of the caller: it would begin again, and need as much again.
+        mem[mem[MEMO] : mem[MEMO] + 3 * (mem[MEMO_MASK] + 1)] = 0
+        mem[NUM_MEMO] = 0
     slot = _memo_slot(mem, e, symbol)
     if mem[slot] == 0:
         mem[NUM_MEMO] += 1
