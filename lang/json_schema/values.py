@@ -75,6 +75,14 @@ class Validator:
             raise ConstraintLimitExceeded(
                 "too many constants under too many schemas", pointer=self.pointer, keyword="enum"
             )
+        answers = self.compiler.answers
+        key = (id(value), id(schema), self.certain, known)
+        if key not in answers:
+            # With what it is about, as long as that lives its identity is no other's.
+            answers[key] = (self.holds(value, schema, known), value, schema)
+        return answers[key][0]
+
+    def holds(self, value: Any, schema: Schema, known: str) -> bool:
         if self.compiler.is_only_ref(schema):
             schema = {"$ref": schema["$ref"]}
         self.steps += 1
