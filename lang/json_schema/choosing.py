@@ -23,7 +23,7 @@ class Part(NamedTuple):
     """A schema, and the references that led to it."""
 
     schema: Any
-    through: frozenset[str] = frozenset()
+    through: tuple[str, ...] = ()
 
 
 class Choice(NamedTuple):
@@ -40,7 +40,12 @@ class Way(NamedTuple):
     choices: tuple[Choice, ...]
 
 
+# So often the same reference may be followed through references: negations of a oneOf mention its
+# branches again.
+MAX_TURNS = 3
+
 _NO_WAY = Way(False, ())
+_ANY = Part(True)
 
 
 def ways(compiler: Compiler, schema: Schema, pointer: str) -> Iterator[Any]:
@@ -88,15 +93,15 @@ class _Chooser:
     def followed(self, part: Part) -> Part:
         """What a reference leads to."""
         target, place = self.compiler.resolve(part.schema["$ref"], self.pointer)
-        if place in part.through:
+        if part.through.count(place) > MAX_TURNS:
             raise InvalidConstraint(
                 "the schema refers to itself without anything in between",
                 pointer=place,
                 keyword="$ref",
             )
-        return Part(target, part.through | {place})
+        return Part(target, (*part.through, place))
 
-    def choices(self, schema: Schema, through: frozenset[str]) -> tuple[Choice, ...]:
+    def choices(self, schema: Schema, through: tuple[str, ...]) -> tuple[Choice, ...]:
         return tuple(
             Choice(
                 tuple(self.resolved(Part(branch, through)) for branch in schema[keyword]),
@@ -114,27 +119,30 @@ class _Chooser:
 
     def narrowed(self, way: Way) -> Way:
         """The way without branches that cannot hold, nor choices that are none."""
-        pending = list(way.choices)
-        kept: list[Choice] = []
-        whole = way.whole
-        while pending and whole is not False:
-            choice = pending.pop(0)
-            live = tuple(part for part in choice.branches if not exclude(whole, part.schema))
-            self.compiler.look(len(choice.branches), self.pointer)
-            if not live:
-                return _NO_WAY
-            is_one = len(live) == 1
-            if not is_one and choice.is_exclusive:
-                kept.append(Choice(live, True))
-            elif not any(implies(whole, part.schema) for part in live):
-                if not is_one:
-                    kept.append(Choice(live, False))
-                    continue
-                # With more that holds, less is left of the choices before.
-                whole, more = self.joined(Way(whole, ()), live[0])
-                pending = [*kept, *pending, *more]
-                kept = []
-        return Way(whole, tuple(kept)) if whole is not False else _NO_WAY
+        num_joined = -1
+        while num_joined:  # with more that holds, less is left of the choices
+            num_joined = 0
+            pending, kept, whole = list(way.choices), list[Choice](), way.whole
+            for choice in pending:  # grows while it is walked
+                live = self.live(whole, choice)
+                if len(live) > 1:
+                    kept.append(Choice(live, choice.is_exclusive))
+                elif live and live[0].schema is not True:
+                    num_joined += 1
+                    whole, more = self.joined(Way(whole, ()), live[0])
+                    pending += more
+                if not live or whole is False:
+                    return _NO_WAY
+            way = Way(whole, tuple(kept))
+        return way
+
+    def live(self, whole: Any, choice: Choice) -> tuple[Part, ...]:
+        """The branches that may hold; only True if the choice holds anyway."""
+        self.compiler.look(len(choice.branches), self.pointer)
+        live = tuple(part for part in choice.branches if not exclude(whole, part.schema))
+        if choice.is_exclusive and len(live) > 1:
+            return live
+        return (_ANY,) if any(implies(whole, part.schema) for part in live) else live
 
     def split(self, way: Way) -> list[Way]:
         """A way for each branch of one choice."""

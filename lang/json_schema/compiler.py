@@ -73,6 +73,8 @@ class Compiler:
         self.pending: list[tuple[str, Any, str, Layout]] = []
         # Rule names by the identity of the schema (kept alive here) and the depth of the layout.
         self.named: dict[tuple[int, int], tuple[str, Any]] = {}
+        # Several alternatives lead to the same schemas at the same place, time and again.
+        self.lowered: dict[tuple[int, int, str, bool], tuple[Expr, Any]] = {}
         self.enforced: dict[Place, None] = {}
         self.annotations: dict[Place, None] = {}
         # Any JSON value, as a schema like any other.
@@ -119,7 +121,10 @@ class Compiler:
         schema = self.contents.first(schema)
         if len(schema) == 1 and "allOf" in schema:
             schema = self.once_all(schema)
-        key = (id(schema), layout.depth)
+        here = (id(schema), layout.depth, pointer, self.is_inlining)
+        if here in self.lowered:
+            return self.lowered[here][0]
+        key = here[:2]
         if self.depth >= MAX_INLINE_DEPTH or key in self.active:
             if self.is_inlining:
                 self.fail(ConstraintLimitExceeded, "names nested too deeply", pointer)
@@ -127,7 +132,9 @@ class Compiler:
         self.depth += 1
         self.active.add(key)
         try:
-            return self.keywords(schema, pointer, layout)
+            found = self.keywords(schema, pointer, layout)
+            self.lowered[here] = (found, schema)
+            return found
         except ConstraintError as error:
             if error.pointer is not None:
                 raise
@@ -253,11 +260,15 @@ class Compiler:
         check_shape(b, pointer)
         if isinstance(a, bool) or isinstance(b, bool):
             return merge.both(a, b)
+        self.look(1, pointer)
+        x, y = self.plain(a, pointer), self.plain(b, pointer)
+        return self.once("and", (a, b), lambda: self.merge(x, y, pointer))
+
+    def merge(self, a: Schema, b: Schema, pointer: str) -> Any:
         self.num_merges += 1
         if self.num_merges > MAX_MERGES:
             self.fail(ConstraintLimitExceeded, f"more than {MAX_MERGES} schemas merged", pointer)
-        x, y = self.plain(a, pointer), self.plain(b, pointer)
-        return self.once("and", (a, b), lambda: merge.conjunction(x, y, pointer))
+        return merge.conjunction(a, b, pointer)
 
     def look(self, count: int, pointer: str) -> None:
         """Take note that so many branches of a choice are compared with what holds."""
