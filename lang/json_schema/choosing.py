@@ -19,6 +19,7 @@ from sestina.lang.json_schema.shapes import check_shape
 if TYPE_CHECKING:
     from sestina.lang.json_schema.compiler import Compiler
 
+
 class Part(NamedTuple):
     """A schema, and the references that led to it."""
 

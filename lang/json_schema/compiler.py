@@ -201,9 +201,7 @@ class Compiler:
 
     def merged(self, schema: Schema, pointer: str, layout: Layout) -> Expr:
         """Several applicators, or one beside other keywords: all of them hold at once."""
-        return either(
-            self.schema(one, pointer, layout) for one in ways(self, schema, pointer)
-        )
+        return either(self.schema(one, pointer, layout) for one in ways(self, schema, pointer))
 
     def exclusive(self, branches: list[Any], pointer: str, given: Schema) -> list[Any]:
         """The branches of a oneOf, made such that one excludes the others."""

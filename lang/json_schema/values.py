@@ -213,9 +213,12 @@ class Validator:
         return in_range(len(value), size(schema, "minProperties", "maxProperties"))
 
     def properties(self, value: dict[str, Any], schema: Schema) -> bool:
+        other = schema.get("additionalProperties", True)
+        if isinstance(other, tuple):  # several, each with the names it is not about
+            rest = {k: v for k, v in schema.items() if k != "additionalProperties"}
+            return all(self.properties(value, one) for one in (rest, *other))
         known = schema.get("properties", {})
         patterns = schema.get("patternProperties", {})
-        other = schema.get("additionalProperties", True)
         for name, item in value.items():
             schemas = [known[name]] if name in known else []
             sure = bool(schemas)
