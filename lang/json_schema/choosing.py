@@ -139,7 +139,8 @@ class _Chooser:
 
     def live(self, whole: Any, choice: Choice) -> tuple[Part, ...]:
         """The branches that may hold; only True if the choice holds anyway."""
-        self.compiler.look(len(choice.branches), self.pointer)
+        num_denied = len(whole.get("not", ())) if isinstance(whole, dict) else 0
+        self.compiler.look(len(choice.branches) * (1 + num_denied // 8), self.pointer)
         live = tuple(part for part in choice.branches if not exclude(whole, part.schema))
         if choice.is_exclusive and len(live) > 1:
             return live

@@ -57,7 +57,8 @@ ANYWHERE = "*"  # the pointer of "any JSON value", which is no place in the sche
 MAX_INLINE_DEPTH = 12
 MAX_RULES = 20_000
 MAX_MERGES = 10_000
-MAX_LOOKS = 100_000
+MAX_LOOKS = 50_000
+MAX_WAYS = 5_000
 MAX_OVERLAPS = 100
 MAX_NEGATED_DEPTH = 60
 
@@ -84,6 +85,7 @@ class Compiler:
         self.is_inlining = False
         self.num_merges = 0
         self.num_looks = 0
+        self.num_ways = 0
         self.num_checks = 0  # of constants, by `values`
         self.answers: dict[Hashable, tuple[bool, Any, Any]] = {}  # of those checks
         # Derived schemas by what they derive from, which is kept alive; the same ones give the
@@ -121,7 +123,8 @@ class Compiler:
         schema = self.contents.first(schema)
         if len(schema) == 1 and "allOf" in schema:
             schema = self.once_all(schema)
-        here = (id(schema), layout.depth, pointer, self.is_inlining)
+        place = pointer if id(schema) in self.contents.given else ""
+        here = (id(schema), layout.depth, place, self.is_inlining)
         if here in self.lowered:
             return self.lowered[here][0]
         key = here[:2]
@@ -201,7 +204,13 @@ class Compiler:
 
     def merged(self, schema: Schema, pointer: str, layout: Layout) -> Expr:
         """Several applicators, or one beside other keywords: all of them hold at once."""
-        return either(self.schema(one, pointer, layout) for one in ways(self, schema, pointer))
+        found = []
+        for one in ways(self, schema, pointer):
+            self.num_ways += 1
+            if self.num_ways > MAX_WAYS:
+                self.fail(ConstraintLimitExceeded, f"more than {MAX_WAYS} alternatives", pointer)
+            found.append(self.schema(one, pointer, layout))
+        return either(found)
 
     def exclusive(self, branches: list[Any], pointer: str, given: Schema) -> list[Any]:
         """The branches of a oneOf, made such that one excludes the others."""

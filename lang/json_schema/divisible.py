@@ -32,6 +32,7 @@ from sestina.lang.json_schema.number import (
 from sestina.lang.json_schema.residues import Spellings, Wanted, spellings
 
 MAX_LISTED = 200
+MAX_WHOLE = 1_000  # remainders that are told without looking at last digits first
 
 # A decimal of at most this many digits before and after the point is read as itself: 15 digits are
 # exact in a double.
@@ -90,7 +91,7 @@ def _integers(demands: Demands) -> Spellings:
         held = [n for n in range(low + -low % step, high + 1, step) if wanted.holds(n)]
         one = _plain if demands.is_plain else constant
         return Spellings(either(map(one, held)), {})
-    if not wanted.excluded:
+    if not wanted.excluded or wanted.modulus <= MAX_WHOLE:
         return _signed(wanted, low, high)
     parts = [_signed(rest, low, high).ending(ends) for rest, ends in split(wanted)]
     return Spellings(
