@@ -85,7 +85,7 @@ class Breaching:
     def further(self, broken: frozenset[int], after: Mapping[frozenset[int], Expr]) -> Expr:
         """What may follow once these are broken."""
         again = self.steps[broken].get(broken, NOTHING)
-        found = [EPSILON] if broken == self.every else []
+        found: list[Expr] = [EPSILON] if broken == self.every else []
         found += [
             seq(self.comma, text, after[target])
             for target, text in self.steps[broken].items()
@@ -96,7 +96,7 @@ class Breaching:
     def counted(self, broken: frozenset[int], following: Mapping[frozenset[int], Expr]) -> Expr:
         """Likewise, where one less may follow after each."""
         self.fuel.burn(len(self.steps[broken]), "not")
-        found = [EPSILON] if broken == self.every else []
+        found: list[Expr] = [EPSILON] if broken == self.every else []
         found += [
             seq(self.comma, text, following[target])
             for target, text in self.steps[broken].items()
