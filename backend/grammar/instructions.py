@@ -11,7 +11,7 @@ from sestina.backend.grammar.alphabet import EVERY_BYTE
 from sestina.backend.grammar.core import assemble as ops
 from sestina.backend.grammar.core import calls
 from sestina.backend.grammar.core.intern import SHARED_TAIL
-from sestina.backend.grammar.core.memory import EMPTY, EPSILON, LONG, NUM_BYTES, SET_WORDS, Words
+from sestina.backend.grammar.core.memory import EMPTY, EPSILON, NUM_BYTES, SET_WORDS, Words
 from sestina.backend.grammar.core.permute import REPEATS, REQUIRED
 from sestina.backend.grammar.limits import Budget
 from sestina.backend.grammar.machine import Machine
@@ -25,6 +25,8 @@ from sestina.lang.errors import (
 # So many words or more are put together by their beginnings, down to _MAX_TREE_DEPTH of those.
 _MANY_WORDS = 8
 _MAX_TREE_DEPTH = 50
+
+_MAX_COUNT = 1 << 31
 
 _LEAVES = (ir.Literal, ir.ByteSet, ir.Rule, ir.Special)
 
@@ -105,10 +107,10 @@ class Instructions:
         if type(node) is ir.Repeat:
             if node.lo < 0 or (node.hi is not None and node.hi < node.lo):
                 raise InvalidConstraint(f"repeat {node.lo} to {node.hi} times")
-            if node.lo > LONG:
-                raise ConstraintLimitExceeded(f"{node.lo} copies; at most {LONG}")
-            # So many more are never written: as good as no bound.
-            hi = -1 if node.hi is None or node.hi > LONG else node.hi
+            if node.lo > _MAX_COUNT:
+                raise ConstraintLimitExceeded(f"{node.lo} copies; at most {_MAX_COUNT}")
+            # So many are never written: as good as no bound.
+            hi = -1 if node.hi is None or node.hi > _MAX_COUNT else node.hi
             return self._add(ops.REPEAT, number_of[id(node.item)], node.lo, hi)
         if type(node) is ir.Not:
             return self._add(ops.NOT, number_of[id(node.item)])
@@ -134,8 +136,8 @@ class Instructions:
             (REQUIRED if part.required else 0) | (REPEATS if part.repeats else 0)
             for part in node.parts
         ]
-        hi = -1 if node.hi is None or node.hi > LONG else node.hi
-        at, _ = self._arguments([*numbers, min(node.lo, LONG), hi, *flags])
+        hi = -1 if node.hi is None or node.hi > _MAX_COUNT else node.hi
+        at, _ = self._arguments([*numbers, min(node.lo, _MAX_COUNT), hi, *flags])
         return self._add(ops.PERMUTE, at, len(numbers))
 
     def _literal(self, data: bytes) -> int:
