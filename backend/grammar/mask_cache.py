@@ -33,7 +33,7 @@ class MaskCache:
         self.trie = trie
         self.max_entries = max(1, max_bytes // (4 * trie.num_words))
         self.max_component_bytes = max_bytes
-        self.tokens = Tokens(*trie.trie[:5])
+        self.tokens = Tokens(*trie.trie[:5], *trie.below)
         self._scratch = threads.new_scratch(trie.max_len)
         self._masks: OrderedDict[int, Int32s] = OrderedDict()
         self._key_of: dict[int, int] = {}

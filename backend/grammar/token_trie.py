@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sestina.backend.grammar.core.masks import SHORT_LEN
+from sestina.backend.grammar.core.threads import look_below
 from sestina.backend.tokenizer.base import Tokenizer
 from sestina.kernels.token_mask import Trie, build_trie
 
@@ -17,6 +18,7 @@ class TokenTrie:
     """The text tokens of one vocabulary; immutable, shared by all grammars over it.
 
     token_bytes: of every id; b"" for control tokens, unused ids and those that end the text.
+    below: groups and height, see `sestina.backend.grammar.core.threads.Tokens`.
     trie: two tries in one, that of the tokens of up to SHORT_LEN bytes, in the first `num_short`
         nodes, and that of the longer ones.
     spelling, starts: token_bytes as uint8 and int32 [V + 1], one after the other.
@@ -28,6 +30,7 @@ class TokenTrie:
     eos_ids: tuple[int, ...]
     trie: Trie
     num_short: int
+    below: tuple[NDArray[np.int32], NDArray[np.int32]]
     spelling: NDArray[np.uint8]
     starts: NDArray[np.int32]
     byte_mask: int
@@ -45,13 +48,15 @@ class TokenTrie:
             byte_mask |= 1 << byte
         short = build_trie([token for token in tokens if len(token[0]) <= SHORT_LEN])
         long = build_trie([token for token in tokens if len(token[0]) > SHORT_LEN])
+        joined = _joined(short, long)
         lengths = np.array([0, *map(len, spelled)], np.int32)
         return cls(
             tokenizer.fingerprint,
             tuple(spelled),
             eos_ids,
-            _joined(short, long),
+            joined,
             len(short.byte),
+            look_below(joined.byte, joined.end),
             np.frombuffer(b"".join(spelled), np.uint8),
             np.cumsum(lengths, dtype=np.int32),
             byte_mask,

@@ -40,7 +40,7 @@ from sestina.backend.grammar.core.memory import (
     y_of,
 )
 from sestina.backend.grammar.core.threads import Tokens, num_levels
-from sestina.backend.grammar.core.walks import Walk
+from sestina.backend.grammar.core.walks import Walk, all_loop, allow_all_below
 from sestina.kernels.token_mask.cpu import allow
 
 # More bytes than this to look at are better looked at with rows of the table.
@@ -115,6 +115,9 @@ def _table_component(w: Walk, head: int) -> int:
         reached = after(mem, table, states[level], word(tokens.byte[i]))
         if mem[STATUS] != OK:
             return NO_COMPONENT
+        if reached > 0 and all_loop(table, tokens, i, reached):
+            i = allow_all_below(tokens, i, row)
+            continue
         path[level] = i
         noted[level] = False
         if reached > 0:

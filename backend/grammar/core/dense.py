@@ -5,6 +5,8 @@ as it is (`threads`). A row is an expression's state: int32 [table rows, ROW_LEN
 
     0 .. 255    the row after each byte, DEAD_ROW, or UNKNOWN until it is asked for
     EXPR        the expression       ACCEPTING   1 if it matches the empty text
+    LOOPS       the groups of bytes (see `group_of`) after which the row is the same again, but for
+                counters, which SLACK such bytes in a row do not exhaust
 
 Row DEAD_ROW is the language without texts. A row is filled as a whole when its first byte is asked.
 """
@@ -14,7 +16,8 @@ from __future__ import annotations
 import numpy as np
 
 from sestina.backend.grammar.core.compiled import jit, word
-from sestina.backend.grammar.core.entries import derivative, live, partition
+from sestina.backend.grammar.core.entries import both, cat, derivative, live, partition, repeat
+from sestina.backend.grammar.core.intern import head_of, tail_of
 from sestina.backend.grammar.core.liveness import pay_for_state
 from sestina.backend.grammar.core.memory import (
     ALT,
@@ -24,6 +27,7 @@ from sestina.backend.grammar.core.memory import (
     DENSE,
     EMPTY,
     FLAGS,
+    LONG,
     NARROW,
     NOT,
     NULLABLE,
@@ -51,8 +55,8 @@ from sestina.backend.grammar.core.memory import (
 )
 
 DEAD_ROW, UNKNOWN = 0, -1
-EXPR, ACCEPTING = NUM_BYTES, NUM_BYTES + 1
-ROW_LEN = NUM_BYTES + 2
+EXPR, ACCEPTING, LOOPS, SLACK = range(NUM_BYTES, NUM_BYTES + 4)
+ROW_LEN = NUM_BYTES + 4
 
 # A loop over so many bytes or more is walked as an automaton, if its item has at most _MAX_ITEM
 # parts and none of them is itself a loop of more than _MAX_COPIES.
@@ -66,6 +70,29 @@ def new_table(num_rows: int) -> Int32s:
     table = np.full((num_rows, ROW_LEN), UNKNOWN, np.int32)
     table[DEAD_ROW] = DEAD_ROW
     return table
+
+
+@jit
+def group_of(byte: int) -> int:
+    """A group of bytes: letters and digits, a few signs each, bytes of longer characters.
+
+    Where all bytes below a node of the trie are of groups that lead back to the same row, all
+    tokens there are allowed, and nothing need be walked.
+    """
+    if byte == 0x20:
+        return 0
+    if 0x61 <= byte <= 0x7A:
+        return 1
+    if 0x41 <= byte <= 0x5A:
+        return 2
+    if 0x30 <= byte <= 0x39:
+        return 3
+    if byte >= 0x80:
+        return 4
+    return 5 + byte % 10 if byte >= 0x21 else 15
+
+
+_NUM_GROUPS = 16
 
 
 @jit
@@ -87,6 +114,7 @@ def row_of(mem: Words, table: Int32s, e: int) -> int:
     table[row, :NUM_BYTES] = UNKNOWN
     table[row, EXPR] = e
     table[row, ACCEPTING] = has(mem, e, NULLABLE)
+    table[row, LOOPS], table[row, SLACK] = 0, 0
     return row
 
 
@@ -110,8 +138,44 @@ def _expand(mem: Words, table: Int32s, row: int) -> None:
             targets[k] = row_of(mem, table, live(mem, derivative(mem, e, b)))
             if mem[STATUS] != OK:
                 return
+    again, slack = _again(mem, e)
+    loops = (1 << _NUM_GROUPS) - 1
     for b in range(NUM_BYTES):
-        table[row, b] = targets[classes[b]]
+        target = targets[classes[b]]
+        table[row, b] = target
+        if table[target, EXPR] != again:
+            loops &= ~(1 << group_of(b))
+    table[row, SLACK] = slack
+    table[row, LOOPS] = loops
+
+
+@jit
+def _again(mem: Words, e: int) -> tuple[int, int]:
+    """What e is after a byte that changes nothing but its counters, and how many such bytes they
+    bear. In an And all parts count at once, and with a bound on one of them the others may come to
+    have no text that is short enough: then it bears none."""
+    if kind_of(mem, e) != AND:
+        return _part_again(mem, e)
+    slack, start = LONG, mem[TOP]
+    for k in range(y_of(mem, e)):
+        part, bears = _part_again(mem, mem[mem[POOL] + x_of(mem, e) + k])
+        push(mem, part)
+        if bears < LONG:
+            slack = 0
+    return both(mem, start), slack
+
+
+@jit
+def _part_again(mem: Words, e: int) -> tuple[int, int]:
+    head = head_of(mem, e)
+    if kind_of(mem, head) != REPEAT:
+        return e, LONG
+    lo, hi = y_of(mem, head), z_of(mem, head)
+    if hi < 0:
+        rest = repeat(mem, x_of(mem, head), max(lo - 1, 0), -1)
+        return cat(mem, rest, tail_of(mem, e)), LONG
+    rest = repeat(mem, x_of(mem, head), max(lo - 1, 0), hi - 1)
+    return cat(mem, rest, tail_of(mem, e)), hi
 
 
 @jit

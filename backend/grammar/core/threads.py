@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sestina.backend.grammar.core.compiled import jit, word
-from sestina.backend.grammar.core.dense import ACCEPTING, after, is_state, row_of
+from sestina.backend.grammar.core.dense import ACCEPTING, after, group_of, is_state, row_of
 from sestina.backend.grammar.core.memory import (
     ALT,
     CAT,
@@ -46,13 +46,28 @@ _ROW = NUM_BYTES  # the operation of a thread that is a row of the table
 
 
 class Tokens(NamedTuple):
-    """A vocabulary's trie, see `sestina.kernels.token_mask.Trie`."""
+    """A vocabulary's trie, see `sestina.kernels.token_mask.Trie`, and what is said beside."""
 
     byte: NDArray[np.uint8]
     depth: Int32s
     end: Int32s
     token_start: Int32s
     token_ids: Int32s
+    groups: Int32s  # of the bytes below each node, see `dense.group_of`
+    height: Int32s  # bytes on the longest way below it
+
+
+@jit
+def look_below(byte: NDArray[np.uint8], end: Int32s) -> tuple[Int32s, Int32s]:
+    """`Tokens.groups` and `height` of a trie."""
+    groups, height = np.zeros(len(byte), np.int32), np.zeros(len(byte), np.int32)
+    for i in range(len(byte) - 1, -1, -1):
+        child = word(i) + 1
+        while child < end[i]:
+            groups[i] |= groups[child] | (1 << group_of(word(byte[child])))
+            height[i] = max(height[i], height[child] + 1)
+            child = word(end[child])
+    return groups, height
 
 
 # ---- the scratch of a walk, one array of words

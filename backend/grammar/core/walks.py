@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sestina.backend.grammar.core.compiled import jit, word
-from sestina.backend.grammar.core.dense import after, row_of
+from sestina.backend.grammar.core.dense import LOOPS, SLACK, after, row_of
 from sestina.backend.grammar.core.entries import FACTOR_DEPTH, alt
 from sestina.backend.grammar.core.memory import OK, STATUS, TOP, Int32s, Words, push
 from sestina.backend.grammar.core.threads import (
@@ -93,12 +93,30 @@ def walk_dense(w: Walk, state: int, i: int, stop: int, row: Int32s) -> None:
     while i < stop and w.mem[STATUS] == OK:
         level = tokens.depth[i] - base
         reached = after(w.mem, w.table, stack[level], word(tokens.byte[i]))
-        if reached > 0:
+        if reached > 0 and all_loop(w.table, tokens, i, reached):
+            i = allow_all_below(tokens, i, row)
+        elif reached > 0:
             allow(tokens.token_start, tokens.token_ids, i, row)
             stack[level + 1] = reached
             i += 1
         else:
             i = word(tokens.end[i])
+
+
+@jit
+def all_loop(table: Int32s, tokens: Tokens, i: int, row: int) -> bool:
+    """Whether all that is below a node, where `row` was reached, leads back to it."""
+    below = tokens.groups[i]
+    return below & ~table[row, LOOPS] == 0 and tokens.height[i] <= table[row, SLACK]
+
+
+@jit
+def allow_all_below(tokens: Tokens, i: int, row: Int32s) -> int:
+    """Allow the tokens at a node and all below it; returns the node after those."""
+    for t in range(tokens.token_start[i], tokens.token_start[tokens.end[i]]):
+        token = tokens.token_ids[t]
+        row[token >> 5] |= np.int32(1) << np.int32(token & 31)
+    return word(tokens.end[i])
 
 
 @jit

@@ -103,6 +103,24 @@ def test_mask_with_long_counters(
     walk(compile_(e).matcher(), data, 3)
 
 
+@given(st.data(), st.integers(0, 12), st.integers(0, 12), st.integers(0, 6))
+@settings(deadline=None, max_examples=60)
+def test_mask_of_loops_that_run_out(
+    compile_: Compile, data: st.DataObject, most: int, least: int, rest: int
+) -> None:
+    # The letters of a loop lead back to it, but the bound beside it leaves ever less room.
+    letters = ir.byte_range(97, 99)
+    loop = ir.Concat((ir.star(letters), ir.Repeat(ir.literal("a"), rest, rest)))
+    e = ir.And((ir.Repeat(letters, min(least, most), most), loop))
+    end = data.draw(st.sampled_from([ir.EPSILON, ir.literal('"'), ir.literal("ab")]))
+    try:
+        matcher = compile_(ir.Concat((e, end))).matcher()
+    except UnsatisfiableConstraint:
+        assert rest > most
+        return
+    walk(matcher, data, 4)
+
+
 @given(st.data())
 @settings(deadline=None, max_examples=25)
 def test_mask_in_recursion(

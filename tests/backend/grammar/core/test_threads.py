@@ -29,7 +29,13 @@ def walk(core: Core, starts: Sequence[int], trie: Trie) -> set[int] | None:
         for e in starts:
             memory.push(mem, e)
         done = threads.start_walk(mem, table, scratch, first, int(mem[TOP])) and threads.walk_nodes(
-            mem, table, scratch, threads.Tokens(*trie[:5]), 0, len(trie.byte), row
+            mem,
+            table,
+            scratch,
+            threads.Tokens(*trie[:5], *threads.look_below(trie.byte, trie.end)),
+            0,
+            len(trie.byte),
+            row,
         )
         mem[TOP] = first
         if mem[STATUS] == OK:
