@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sestina.backend.grammar.automaton import Automaton
+from sestina.backend.grammar.budget import Endings
 from sestina.backend.grammar.core import calls
 from sestina.backend.grammar.alphabet import Alphabet
 from sestina.backend.grammar.forced import forced_tokens
@@ -30,11 +31,12 @@ class SharedMasks:
         alphabet = Alphabet(trie.byte_mask, tokenizer.control_ids, trie.eos_ids)
         self.machine = Machine(alphabet, _NUM_NODES)
         self.masks = MaskCache(self.machine, trie, max_mask_bytes)
+        self.endings = Endings(self.machine, trie, max_mask_bytes)
         self.forced: dict[tuple[int, int], tuple[int, ...]] = {}
 
     def memory_bytes(self) -> int:
         """About what all of it occupies; the vocabulary's trie is not counted."""
-        return self.machine.memory_bytes() + self.masks.memory_bytes
+        return self.machine.memory_bytes() + self.masks.memory_bytes + self.endings.memory_bytes
 
 
 class CompiledGrammar:
@@ -63,10 +65,22 @@ class CompiledGrammar:
         """About what machine and cached masks occupy, shared with other grammars of a compiler."""
         return self.shared.memory_bytes()
 
-    def fill_mask(self, state: int, row: NDArray[np.int32]) -> None:
-        """Write the mask of a state over `row`; see `Matcher.fill_mask`."""
+    def min_tokens(self) -> int:
+        """`tokens_to_accept` at the start: a smaller max_tokens is not sure to be enough."""
+        return self.tokens_to_accept(self.automaton.start)
+
+    def tokens_to_accept(self, state: int) -> int:
+        """See `Matcher.tokens_to_accept`."""
         with self.automaton.lock:
-            mask = self.shared.masks.mask(self.automaton.budget, state)
+            return self.shared.endings.tokens(self.automaton.budget, state)
+
+    def fill_mask(self, state: int, row: NDArray[np.int32], max_tokens: int | None = None) -> None:
+        """Write the mask of a state over `row`; see `Matcher.fill_mask`."""
+        budget = self.automaton.budget
+        with self.automaton.lock:
+            mask = self.shared.masks.mask(budget, state)
+            if max_tokens is not None:
+                mask = self.shared.endings.restrict(budget, state, max_tokens, mask)
         if len(row) < len(mask):
             raise ValueError(f"a mask row needs {len(mask)} words, not {len(row)}")
         row[: len(mask)] = mask
@@ -137,7 +151,19 @@ class Matcher:
         """Tokens accepted and not rolled back."""
         return self._place.depth
 
-    def fill_mask(self, row: NDArray[np.int32]) -> None:
+    def tokens_to_accept(self) -> int:
+        """How many more tokens end the text for sure, the one that says so (eos) not counted.
+
+        0 exactly where it may end already. There are that many tokens that end it; fewer might do.
+        `fill_mask` with as many to go, or more, always allows a token after which this is less.
+        About 1 us for a new state, and 10 ns for each byte of the shortest text that is left.
+        Raises UnsatisfiableConstraint or ConstraintLimitExceeded if there is no such number.
+        """
+        if self._place.terminated:
+            return 0
+        return self.grammar.tokens_to_accept(self._place.state)
+
+    def fill_mask(self, row: NDArray[np.int32], max_tokens: int | None = None) -> None:
         """Write the tokens allowed next over `row`.
 
         row: int32 [ceil(V / 32)] or longer, in the layout of `sestina.kernels.token_bitmask`; words
@@ -145,11 +171,17 @@ class Matcher:
         it; eos_ids exactly when the text may end here; nothing once it has ended. Cost: a copy
         where the state was seen before, else a walk of the parts of the vocabulary's trie that
         the text could go on with, from 10 us where few tokens are allowed.
+
+        max_tokens: tokens that may still be appended, eos not counted. Then only those are allowed
+        after which the text can end within one fewer: after which `tokens_to_accept` is at most
+        max_tokens - 1. That leaves some, or the end, as long as `tokens_to_accept` is at most
+        max_tokens here. It costs nothing where the budget is ample, which is found out once for
+        each state by another walk; else that walk, once for each state and budget.
         """
         if self._place.terminated:
             row[:] = 0
         else:
-            self.grammar.fill_mask(self._place.state, row)
+            self.grammar.fill_mask(self._place.state, row, max_tokens)
 
     def accept_token(self, token_id: int) -> bool:
         """Append a token. False if it is not allowed here; then nothing has changed."""

@@ -1,0 +1,117 @@
+"""How far from its end one token can bring a text, without looking at any: an upper bound.
+
+After k symbols, a text stands in some part of the expression, behind which the rest is still to
+come; recursion goes deeper by at most one part for each of the k symbols. So the bound is put
+together from those of the parts, as the lengths are.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sestina.backend.grammar.core.compiled import jit
+from sestina.backend.grammar.core.ending_words import Notes, is_searched, sum_of
+from sestina.backend.grammar.core.endings import length_of
+from sestina.backend.grammar.core.memory import (
+    ALT,
+    BOOLEAN,
+    CAT,
+    LITERAL,
+    LONG,
+    NOT,
+    OK,
+    POOL,
+    RECURSIVE,
+    REPEAT,
+    RULE,
+    SET,
+    SPECIAL,
+    STATUS,
+    Words,
+    has,
+    kind_of,
+    recall,
+    remember,
+    x_of,
+    y_of,
+)
+
+REACH_KEY = 1 << 23
+_MAX_STEPS = 20_000
+
+
+@jit
+def reach(mem: Words, notes: Notes, e: int, num_symbols: int) -> int:
+    """The most symbols that a shortest text has after at most `num_symbols` of a text of e.
+
+    An upper bound; LONG where And or Not make it hard to tell, or it takes too many steps. About
+    1 us for a new state. Look at mem[STATUS] and at notes.words[WANTED] afterwards.
+    """
+    known = _known(mem, e, num_symbols)
+    if known >= 0:
+        return known
+    todo = [(np.int64(e), np.int64(num_symbols))]
+    steps = 0
+    while len(todo) and mem[STATUS] == OK and steps < _MAX_STEPS:
+        steps += 1
+        part, left = todo[-1]
+        num_todo = len(todo)
+        if _known(mem, part, left) < 0:
+            found = _bound(mem, notes, part, left, todo)
+            if len(todo) == num_todo:
+                remember(mem, part, _key(mem, part, left), found)
+        if len(todo) == num_todo:
+            todo.pop()
+    return _known(mem, e, num_symbols) if len(todo) == 0 else LONG
+
+
+@jit
+def _key(mem: Words, e: int, num_symbols: int) -> int:
+    """Without recursion, the bound holds after any number of symbols."""
+    return REACH_KEY + (1 + num_symbols if has(mem, e, RECURSIVE) else 0)
+
+
+@jit
+def _known(mem: Words, e: int, num_symbols: int) -> int:
+    """The bound of an expression if it is at hand, else -1."""
+    kind = kind_of(mem, e)
+    if has(mem, e, BOOLEAN) or is_searched(mem, e):
+        return 0 if kind == NOT and x_of(mem, e) == 0 else LONG  # after any bytes, ALL may end
+    if kind == SET or kind == SPECIAL:  # noqa: PLR1714, twice as fast as `in`
+        return 1
+    if kind == LITERAL:
+        return y_of(mem, e)
+    if kind < SET:
+        return 0
+    return recall(mem, e, _key(mem, e, num_symbols))
+
+
+@jit
+def _bound(mem: Words, notes: Notes, e: int, num_symbols: int, todo: list[tuple[int, int]]) -> int:
+    """The bound from those of the parts; the parts whose bounds are missing are added to `todo`."""
+    kind = kind_of(mem, e)
+    if kind == CAT:
+        head, tail = x_of(mem, e), y_of(mem, e)
+        inside = _part(mem, head, num_symbols, todo)
+        most = sum_of(inside, length_of(mem, notes, tail))
+        left = num_symbols - length_of(mem, notes, head)
+        return max(most, _part(mem, tail, left, todo)) if left >= 0 else most
+    if kind == ALT:
+        most = np.int64(0)
+        for k in range(y_of(mem, e)):
+            most = max(most, _part(mem, mem[mem[POOL] + x_of(mem, e) + k], num_symbols, todo))
+        return most
+    if kind == REPEAT:
+        others = max(y_of(mem, e) - 1, 0) * length_of(mem, notes, x_of(mem, e))
+        return sum_of(_part(mem, x_of(mem, e), num_symbols, todo), min(others, LONG))
+    if kind == RULE:
+        return _part(mem, y_of(mem, e), num_symbols, todo)
+    return np.int64(LONG)
+
+
+@jit
+def _part(mem: Words, e: int, num_symbols: int, todo: list[tuple[int, int]]) -> int:
+    known = _known(mem, e, num_symbols)
+    if known < 0:
+        todo.append((e, num_symbols))
+    return known

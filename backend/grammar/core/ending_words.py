@@ -1,0 +1,228 @@
+"""The canonical ending of a language: the first of its shortest texts, in the order of symbols.
+
+The order is that of bytes, then of control tokens by id, so the ending is a matter of the language
+alone, however it is written down. If it is `b` and `rest`, then `rest` is the canonical ending of
+what remains after `b`.
+
+It is put together from those of the parts. Of a sequence, it is theirs one after the other; of an
+alternation, the first of the shortest; of what And and Not make, it is searched for (see
+`ending_search`).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from sestina.backend.grammar.core.compiled import jit
+from sestina.backend.grammar.core.memory import (
+    ALT,
+    AND,
+    BOOLEAN,
+    CAT,
+    LITERAL,
+    LONG,
+    NOT,
+    NULLABLE,
+    NUM_BYTES,
+    OK,
+    PERMUTE,
+    POOL,
+    RECURSIVE,
+    REPEAT,
+    RULE,
+    SET,
+    SPECIAL,
+    STATUS,
+    Int32s,
+    Words,
+    has,
+    kind_of,
+    min_len_of,
+    x_of,
+    y_of,
+)
+
+MAX_ENDING = 1 << 16
+"""Symbols of the longest ending that is written down."""
+
+USED, WANTED = 0, 1
+FIRST_WORD = 2
+
+
+class Notes(NamedTuple):
+    """What is known about the endings of a machine's expressions; int32, by expression, 0 unknown.
+
+    length: 1 + symbols of the shortest text. Where MIN_LEN says it, nothing is noted.
+    choice: of an ALT, the part that has its ending; of And and Not, where in `words` theirs
+        begins; 1 for others once all that their ending needs is chosen.
+    tokens: 1 + tokens that the ending takes; UNSPELLED if the longest tokens do not spell it, and
+        UNSPELLED - 1 less the tokens that end the text otherwise once these are known.
+    seat: scratch, zeros between calls.
+    words: endings as symbols, behind how many words are used and how many more were wanted.
+    special_ids: the control token of each symbol from NUM_BYTES on.
+    """
+
+    length: Int32s
+    choice: Int32s
+    tokens: Int32s
+    seat: Int32s
+    words: Int32s
+    special_ids: Int32s
+
+
+@jit
+def is_searched(mem: Words, e: int) -> bool:
+    """Whether the ending of e is found by search rather than in its parts."""
+    kind = kind_of(mem, e)
+    return kind in (AND, NOT, PERMUTE)
+
+
+@jit
+def known_length(mem: Words, notes: Notes, e: int) -> int:
+    """Symbols of the shortest text of e, LONG for that many or none; -1 if not worked out yet."""
+    if has(mem, e, NULLABLE):
+        return 0
+    if not has(mem, e, BOOLEAN | RECURSIVE):
+        return min_len_of(mem, e)
+    return np.int64(notes.length[e]) - 1
+
+
+@jit
+def choose(mem: Words, notes: Notes, e: int) -> None:
+    """Make the choices that writing the ending of e needs; its length must be known.
+
+    Only parts with shortest texts are looked at. None of them can need itself: the rule in it would
+    begin with itself, everything before it being empty, and that is refused (`build`).
+    """
+    todo = [np.int64(e)]
+    while len(todo) and mem[STATUS] == OK:
+        e = todo[-1]
+        num_todo = len(todo)
+        if notes.choice[e] == 0 and not has(mem, e, NULLABLE):
+            _push_needed(mem, notes, e, todo)
+            if len(todo) == num_todo:
+                notes.choice[e] = _best_part(mem, notes, e) if kind_of(mem, e) == ALT else 1
+        if len(todo) == num_todo:
+            todo.pop()
+
+
+@jit
+def _push_needed(mem: Words, notes: Notes, e: int, todo: list[int]) -> None:
+    kind = kind_of(mem, e)
+    if kind == CAT:
+        _push_open(mem, notes, x_of(mem, e), todo)
+        _push_open(mem, notes, y_of(mem, e), todo)
+    elif kind == ALT:
+        length = known_length(mem, notes, e)
+        for k in range(y_of(mem, e)):
+            part = mem[mem[POOL] + x_of(mem, e) + k]
+            if known_length(mem, notes, part) == length:
+                _push_open(mem, notes, part, todo)
+    elif kind == REPEAT:
+        _push_open(mem, notes, x_of(mem, e), todo)
+    elif kind == RULE:
+        _push_open(mem, notes, y_of(mem, e), todo)
+
+
+@jit
+def _push_open(mem: Words, notes: Notes, e: int, todo: list[int]) -> None:
+    if notes.choice[e] == 0 and not has(mem, e, NULLABLE):
+        todo.append(e)
+
+
+@jit
+def _best_part(mem: Words, notes: Notes, e: int) -> int:
+    """The part of an ALT whose ending comes first among the shortest."""
+    length = known_length(mem, notes, e)
+    best = -1
+    first, second = np.empty(0, np.int32), np.empty(0, np.int32)
+    for k in range(y_of(mem, e)):
+        part = mem[mem[POOL] + x_of(mem, e) + k]
+        if known_length(mem, notes, part) != length:
+            continue
+        if best < 0:
+            best = part
+            continue
+        if len(first) == 0:
+            first, second = np.empty(length, np.int32), np.empty(length, np.int32)
+            write(mem, notes, best, first)
+        write(mem, notes, part, second)
+        if _is_before(second, first):
+            best = part
+            first, second = second, first
+    return best
+
+
+@jit
+def _is_before(one: Int32s, other: Int32s) -> bool:
+    for k in range(len(one)):
+        if one[k] != other[k]:
+            return one[k] < other[k]
+    return False
+
+
+@jit
+def write(mem: Words, notes: Notes, e: int, out: Int32s) -> int:
+    """Write the ending of e, or as much of it as fits. Returns how much that is."""
+    at, end = 0, len(out)
+    todo = [np.int64(e)]
+    while len(todo) and at < end:
+        e = todo.pop()
+        kind = kind_of(mem, e)
+        if has(mem, e, NULLABLE):
+            continue
+        if kind == SET:
+            out[at] = first_of_set(mem, e)
+            at += 1
+        elif kind == LITERAL:
+            for k in range(min(y_of(mem, e), end - at)):
+                out[at] = mem[mem[POOL] + x_of(mem, e) + k]
+                at += 1
+        elif kind == SPECIAL:
+            out[at] = NUM_BYTES + notes.special_ids[x_of(mem, e)]
+            at += 1
+        elif kind == CAT:
+            todo.append(y_of(mem, e))
+            todo.append(x_of(mem, e))
+        elif kind == ALT:
+            todo.append(np.int64(notes.choice[e]))
+        elif kind == REPEAT:
+            for _ in range(min(y_of(mem, e), end - at)):
+                todo.append(x_of(mem, e))
+        elif kind == RULE:
+            todo.append(y_of(mem, e))
+        else:
+            word = np.int64(notes.choice[e])
+            for k in range(min(known_length(mem, notes, e), end - at)):
+                out[at] = notes.words[word + k]
+                at += 1
+    return at
+
+
+@jit
+def first_of_set(mem: Words, e: int) -> int:
+    words = mem[POOL] + x_of(mem, e)
+    for b in range(NUM_BYTES):
+        if (mem[words + (b >> 6)] >> (b & 63)) & 1:
+            return b
+    return -1
+
+
+@jit
+def keep_word(notes: Notes, word: Int32s) -> int:
+    """Put a word where `choice` can point to it; 0 if there is no room."""
+    at = np.int64(notes.words[USED])
+    if at + len(word) > len(notes.words):
+        notes.words[WANTED] = len(word)
+        return 0
+    notes.words[at : at + len(word)] = word
+    notes.words[USED] = at + len(word)
+    return at
+
+
+@jit
+def sum_of(one: int, other: int) -> int:
+    """Of lengths, which stop at LONG."""
+    return min(one + other, LONG)

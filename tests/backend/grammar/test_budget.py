@@ -1,0 +1,280 @@
+"""Finish by budget, against plain searches over bytes and loops over tokens."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import sestina
+from sestina.backend.grammar import CompiledGrammar, Limits, Matcher, compile_grammar
+from sestina.lang import grammar_ir as ir
+from sestina.lang.errors import (
+    ConstraintError,
+    ConstraintLimitExceeded,
+    UnsatisfiableConstraint,
+)
+
+MakeTokenizer = Callable[..., Any]
+
+CALL = ir.Special("<call>")
+END = ir.Special("<end>")
+VALUE = ir.Rule("value")
+
+GRAMMARS: dict[str, ir.Grammar] = {
+    "loop": ir.Grammar(ir.star(ir.literal("ab"))),
+    "counted": ir.Grammar(
+        ir.Concat((ir.Repeat(ir.byte_range(97, 99), 7, 90), ir.literal("c"), ir.literal("abc")))
+    ),
+    "choice": ir.Grammar(ir.Alt((ir.literal("a" * 50), ir.literal("cab"), ir.literal("bab")))),
+    "brackets": ir.Grammar(
+        VALUE,
+        {
+            "value": ir.Alt(
+                (ir.literal("b"), ir.Concat((ir.literal("a"), VALUE, VALUE, ir.literal("c"))))
+            )
+        },
+    ),
+    "control": ir.Grammar(
+        VALUE,
+        {
+            "value": ir.Alt(
+                (ir.literal("abcabc"), ir.Concat((CALL, ir.star(VALUE), ir.literal("a"), END)))
+            )
+        },
+    ),
+    "boolean": ir.Grammar(
+        ir.And(
+            (
+                ir.Repeat(ir.byte_range(97, 99), 3, 20),
+                ir.Not(
+                    ir.Concat(
+                        (
+                            ir.star(ir.byte_range(97, 99)),
+                            ir.literal("aa"),
+                            ir.star(ir.byte_range(97, 99)),
+                        )
+                    )
+                ),
+                ir.Not(ir.Concat((ir.literal("ab"), ir.star(ir.byte_range(97, 99))))),
+            )
+        )
+    ),
+}
+
+
+def state_after(grammar: CompiledGrammar, state: int, symbol: int) -> int:
+    if symbol < 256:
+        return grammar.automaton.step(state, symbol)
+    return grammar.automaton.step_special(state, symbol - 256)
+
+
+def plain_ending(grammar: CompiledGrammar, state: int) -> list[int]:
+    """The shortest symbols to an accepting state, the lowest first: breadth first search."""
+    control = sorted((grammar.tokenizer.control_ids or {}).values())
+    symbols = [*range(256), *(256 + i for i in control)]
+    before: dict[int, tuple[int, int] | None] = {state: None}
+    queue = deque([state])
+    while queue:
+        at = queue.popleft()
+        if grammar.automaton.is_accepting(at):
+            word = []
+            while (step := before[at]) is not None:
+                at, symbol = step
+                word.append(symbol)
+            return word[::-1]
+        for symbol in symbols:
+            after = state_after(grammar, at, symbol)
+            if after and after not in before:
+                before[after] = (at, symbol)
+                queue.append(after)
+    raise AssertionError("a live state has an ending")
+
+
+def plain_tokens(grammar: CompiledGrammar, state: int) -> int:
+    """The ending cut into tokens, the longest first."""
+    word, at, count = plain_ending(grammar, state), 0, 0
+    spelled = {tuple(data) for data in grammar.trie.token_bytes if data}
+    while at < len(word):
+        if word[at] < 256:
+            at = next(end for end in range(len(word), at, -1) if tuple(word[at:end]) in spelled)
+        else:
+            at += 1
+        count += 1
+    return count
+
+
+def allowed_ids(matcher: Matcher, max_tokens: int | None = None) -> set[int]:
+    row = np.full(matcher.grammar.trie.num_words + 1, -1, np.int32)
+    matcher.fill_mask(row, max_tokens)
+    return set(np.flatnonzero(np.unpackbits(row.view(np.uint8), bitorder="little")).tolist())
+
+
+def plainly_allowed_ids(matcher: Matcher, max_tokens: int) -> set[int]:
+    """What `fill_mask` promises, one token after the other."""
+    out = set()
+    for token_id in allowed_ids(matcher):
+        twin = matcher.fork()
+        assert twin.accept_token(token_id)
+        with contextlib.suppress(ConstraintError):  # there is no end, or none was found
+            if twin.is_terminated() or twin.tokens_to_accept() <= max_tokens - 1:
+                out.add(token_id)
+    return out
+
+
+def finish(matcher: Matcher, data: st.DataObject, max_tokens: int) -> None:
+    """Take allowed tokens at random: the text must end within the budget."""
+    for left in range(max_tokens, 0, -1):
+        allowed = allowed_ids(matcher, left)
+        assert allowed
+        assert allowed == plainly_allowed_ids(matcher, left)
+        assert matcher.accept_token(data.draw(st.sampled_from(sorted(allowed))))
+        if matcher.is_terminated():
+            return
+    assert matcher.is_accepting()
+    assert allowed_ids(matcher, 0) <= set(matcher.grammar.trie.eos_ids)
+
+
+@given(st.data())
+@settings(deadline=None, max_examples=60)
+def test_bound_is_that_of_the_plain_ending(
+    tokenizer: Any, exprs: st.SearchStrategy[ir.Expr], data: st.DataObject
+) -> None:
+    try:
+        matcher = compile_grammar(ir.Grammar(data.draw(exprs)), tokenizer).matcher()
+    except UnsatisfiableConstraint:
+        return
+    for _ in range(3):
+        wanted = plain_tokens(matcher.grammar, matcher.state)
+        assert matcher.tokens_to_accept() == wanted
+        assert (wanted == 0) == matcher.is_accepting()
+        left = data.draw(st.integers(0, wanted + 2))
+        allowed = allowed_ids(matcher, left)
+        assert allowed == plainly_allowed_ids(matcher, left)
+        assert allowed or left < wanted
+        allowed = allowed_ids(matcher) - set(tokenizer.eos_ids)
+        if not allowed:
+            return
+        assert matcher.accept_token(data.draw(st.sampled_from(sorted(allowed))))
+
+
+@pytest.mark.parametrize("name", GRAMMARS)
+@given(data=st.data())
+@settings(deadline=None, max_examples=12)
+def test_every_feasible_budget_is_kept(tokenizer: Any, name: str, data: st.DataObject) -> None:
+    grammar = compile_grammar(GRAMMARS[name], tokenizer)
+    assert grammar.min_tokens() == plain_tokens(grammar, grammar.automaton.start)
+    finish(grammar.matcher(), data, grammar.min_tokens() + data.draw(st.integers(0, 9)))
+
+
+@given(st.data())
+@settings(deadline=None, max_examples=40)
+def test_vocabularies_that_lack_bytes(
+    make_tokenizer: MakeTokenizer, exprs: st.SearchStrategy[ir.Expr], data: st.DataObject
+) -> None:
+    """'a' is only in longer tokens, so that some texts, and some endings, have no spelling."""
+    tokenizer = make_tokenizer(missing=frozenset(data.draw(st.sets(st.sampled_from(b"abc")))))
+    grammar = data.draw(st.sampled_from(sorted(GRAMMARS)).map(GRAMMARS.get) | exprs.map(ir.Grammar))
+    try:
+        matcher = compile_grammar(grammar, tokenizer).matcher()
+        needed = matcher.tokens_to_accept()
+    except UnsatisfiableConstraint:
+        return
+    finish(matcher, data, needed + data.draw(st.integers(0, 5)))
+
+
+def test_an_ending_that_only_longer_tokens_spell(make_tokenizer: MakeTokenizer) -> None:
+    """The shortest text 'ab' + 'a' is cut into 'ab' and nothing; 'abcab' takes two tokens."""
+    tokenizer = make_tokenizer(merges=(b"ab", b"ca"), missing=frozenset(b"ac"))
+    grammar = compile_grammar(
+        ir.Grammar(ir.Alt((ir.literal("aba"), ir.literal("abcab"), ir.literal("abcaab")))),
+        tokenizer,
+    )
+    assert grammar.min_tokens() == 3
+    with pytest.raises(UnsatisfiableConstraint, match="no tokens of the vocabulary spell"):
+        compile_grammar(ir.Grammar(ir.literal("aba")), tokenizer).min_tokens()
+
+
+def test_json(tokenizer: Any) -> None:
+    schema = sestina.json_schema(
+        {
+            "type": "object",
+            "properties": {
+                "name": {"type": "string", "maxLength": 6, "pattern": "^[a-z]+$"},
+                "tags": {"type": "array", "items": {"enum": ["a", "bc"]}, "minItems": 2},
+                "more": {},
+            },
+            "required": ["name", "tags", "more"],
+        }
+    )
+    grammar = compile_grammar(schema.to_grammar(), tokenizer)
+    needed = grammar.min_tokens()
+    assert needed == plain_tokens(grammar, grammar.automaton.start)
+    rng = np.random.default_rng(0)
+    for extra in (0, 1, 7, 40):
+        matcher = grammar.matcher()
+        for left in range(needed + extra, 0, -1):
+            allowed = sorted(allowed_ids(matcher, left))
+            assert allowed
+            assert matcher.accept_token(int(rng.choice(allowed)))
+            if matcher.is_terminated():
+                break
+        assert matcher.is_terminated() or matcher.is_accepting()
+
+
+def test_without_room_nothing_is_allowed(tokenizer: Any) -> None:
+    matcher = compile_grammar(ir.Grammar(ir.literal("cccc")), tokenizer).matcher()
+    assert matcher.tokens_to_accept() == 4
+    assert allowed_ids(matcher, 3) == set()
+    assert len(allowed_ids(matcher, 4)) == 1
+
+
+def test_the_end_costs_nothing(tokenizer: Any) -> None:
+    matcher = compile_grammar(ir.Grammar(ir.star(ir.literal("c"))), tokenizer).matcher()
+    assert allowed_ids(matcher, 0) == set(tokenizer.eos_ids)
+    assert allowed_ids(matcher, 1) == {ord("c"), *tokenizer.eos_ids}
+    assert matcher.accept_token(tokenizer.eos_ids[0])
+    assert matcher.tokens_to_accept() == 0
+    assert allowed_ids(matcher, 5) == set()
+
+
+@pytest.mark.parametrize(
+    "e",
+    [
+        ir.Repeat(ir.literal("ab"), 1 << 20, None),
+        ir.Repeat(ir.Repeat(ir.Repeat(ir.literal("ab"), 5000, None), 5000, None), 5000, None),
+        ir.And((ir.Repeat(ir.byte_range(97, 99), 1 << 20, None), ir.Not(ir.literal("ab")))),
+    ],
+)
+def test_endings_beyond_the_limit(tokenizer: Any, e: ir.Expr) -> None:
+    grammar = compile_grammar(ir.Grammar(e), tokenizer)
+    with pytest.raises(ConstraintLimitExceeded, match="65536 bytes or more"):
+        grammar.min_tokens()
+    assert allowed_ids(grammar.matcher(), 1000) == set()
+
+
+def test_a_search_that_takes_too_long(tokenizer: Any) -> None:
+    letters = ir.byte_range(97, 99)
+    far = [
+        ir.Concat((ir.star(letters), ir.literal("a"), ir.Repeat(letters, k, k), ir.literal("b")))
+        for k in range(3, 12)
+    ]
+    e = ir.And((*map(ir.star, [letters]), *far, ir.Not(ir.star(ir.literal("ab")))))
+    with pytest.raises(ConstraintLimitExceeded, match="max_"):
+        grammar = compile_grammar(ir.Grammar(e), tokenizer, limits=Limits(max_liveness_steps=40))
+        grammar.min_tokens()
+
+
+def test_errors_leave_the_notes_right(tokenizer: Any) -> None:
+    """What passed a limit for one grammar is worked out for the next, which may spend more."""
+    e = GRAMMARS["boolean"]
+    with contextlib.suppress(ConstraintLimitExceeded):
+        compile_grammar(e, tokenizer, limits=Limits(max_liveness_steps=2)).min_tokens()
+    grammar = compile_grammar(e, tokenizer)
+    assert grammar.min_tokens() == plain_tokens(grammar, grammar.automaton.start)
