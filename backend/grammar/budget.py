@@ -75,6 +75,12 @@ class Endings:
             )
         raise UnsatisfiableConstraint("no tokens of the vocabulary spell the end of the text")
 
+    def prepare(self, budget: Budget, state: int) -> None:
+        """Work out what `tokens` and `restrict` with an ample budget need of a state."""
+        self._needed(budget, state, MAX_ENDING)
+        if state not in self._ample:
+            self._ample[state] = self._enough(budget, state)
+
     def restrict(self, budget: Budget, state: int, max_tokens: int, mask: Int32s) -> Int32s:
         """`mask`, the state's own, without tokens that leave no room to end within `max_tokens`.
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -16,10 +19,14 @@ from sestina.backend.grammar.machine import DEAD, Machine
 from sestina.backend.grammar.mask_cache import MaskCache
 from sestina.backend.grammar.token_trie import TokenTrie
 from sestina.backend.tokenizer.base import Tokenizer
+from sestina.lang.errors import ConstraintError
 
 
 # Room for so many expressions at first: growing later means copying, and untouched memory is free.
 _NUM_NODES = 1 << 17
+
+_PAUSE = 50e-6
+"""Seconds. A lock that is free for no time goes to the thread that had it."""
 
 
 class SharedMasks:
@@ -85,6 +92,21 @@ class CompiledGrammar:
             raise ValueError(f"a mask row needs {len(mask)} words, not {len(row)}")
         row[: len(mask)] = mask
         row[len(mask) :] = 0
+
+    def prefetch(self, states: Iterable[int]) -> None:
+        """Work out what masks of these states need, so that `fill_mask` finds it at hand.
+
+        For another thread than the one that decodes: the lock is held for one state at a time, as
+        long as its mask takes (see `Matcher.fill_mask`), and left to whoever waits in between. What
+        it finds out is charged to this grammar's limits as ever, and a state whose mask is an error
+        is left alone: the error comes when the mask is asked for.
+        """
+        budget = self.automaton.budget
+        for state in states:
+            with contextlib.suppress(ConstraintError), self.automaton.lock:
+                self.shared.masks.mask(budget, state)
+                self.shared.endings.prepare(budget, state)
+            time.sleep(_PAUSE)
 
     def step(self, state: int, token_id: int) -> int:
         """The state after a token that is not one of eos_ids, DEAD if it is not allowed."""
@@ -227,12 +249,24 @@ class Matcher:
         twin._place = self._place
         return twin
 
-    def forced_tokens(self) -> list[int]:
+    def forced_tokens(self, max_tokens: int | None = None) -> list[int]:
         """Tokens that must come next, in order; [] where there is a choice or the text may end.
 
         `accept_token` takes each of them in turn. The last ones are withheld while they could merge
         with what follows (see `sestina.backend.grammar.forced`).
+
+        max_tokens: see `fill_mask`. Other tokens may spell the same bytes in fewer, so the last
+        ones are withheld, too, while the text could not end in time after them.
         """
         if self._place.terminated:
             return []
-        return list(self.grammar.forced_tokens(self._place.state))
+        forced = list(self.grammar.forced_tokens(self._place.state))
+        if max_tokens is None:
+            return forced
+        twin = self.fork()
+        for token_id in forced:
+            twin.accept_token(token_id)
+        while forced and twin.tokens_to_accept() > max_tokens - len(forced):
+            forced.pop()
+            twin.rollback(1)
+        return forced
