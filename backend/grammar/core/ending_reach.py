@@ -2,7 +2,8 @@
 
 After k symbols, a text stands in some part of the expression, behind which the rest is still to
 come; recursion goes deeper by at most one part for each of the k symbols. So the bound is put
-together from those of the parts, as the lengths are.
+together from those of the parts, as the lengths are. What And and Not make has as many states as
+are counted, and a shortest text passes through each of them once at most.
 """
 
 from __future__ import annotations
@@ -10,15 +11,18 @@ from __future__ import annotations
 import numpy as np
 
 from sestina.backend.grammar.core.compiled import jit
-from sestina.backend.grammar.core.ending_words import Notes, is_searched, sum_of
+from sestina.backend.grammar.core.ending_search import first_bytes_of_classes
+from sestina.backend.grammar.core.ending_words import Notes, sum_of
 from sestina.backend.grammar.core.endings import length_of
+from sestina.backend.grammar.core.entries import derivative, live
 from sestina.backend.grammar.core.memory import (
+    ALL,
     ALT,
-    BOOLEAN,
     CAT,
+    EMPTY,
     LITERAL,
     LONG,
-    NOT,
+    NUM_BYTES,
     OK,
     POOL,
     RECURSIVE,
@@ -30,6 +34,7 @@ from sestina.backend.grammar.core.memory import (
     Words,
     has,
     kind_of,
+    min_len_of,
     recall,
     remember,
     x_of,
@@ -38,14 +43,16 @@ from sestina.backend.grammar.core.memory import (
 
 REACH_KEY = 1 << 23
 _MAX_STEPS = 20_000
+_MAX_STATES = 500
 
 
 @jit
 def reach(mem: Words, notes: Notes, e: int, num_symbols: int) -> int:
     """The most symbols that a shortest text has after at most `num_symbols` of a text of e.
 
-    An upper bound; LONG where And or Not make it hard to tell, or it takes too many steps. About
-    1 us for a new state. Look at mem[STATUS] and at notes.words[WANTED] afterwards.
+    An upper bound; LONG where And or Not have many states, or it takes too many steps. About 1 us
+    for a new state, a few ms the first time that one of And or Not is met. Look at mem[STATUS] and
+    at notes.words[WANTED] afterwards.
     """
     known = _known(mem, e, num_symbols)
     if known >= 0:
@@ -75,9 +82,9 @@ def _key(mem: Words, e: int, num_symbols: int) -> int:
 def _known(mem: Words, e: int, num_symbols: int) -> int:
     """The bound of an expression if it is at hand, else -1."""
     kind = kind_of(mem, e)
-    if has(mem, e, BOOLEAN) or is_searched(mem, e):
-        return 0 if kind == NOT and x_of(mem, e) == 0 else LONG  # after any bytes, ALL may end
-    if kind == SET or kind == SPECIAL:  # noqa: PLR1714, twice as fast as `in`
+    if e == ALL:
+        return 0
+    if kind in (SET, SPECIAL):
         return 1
     if kind == LITERAL:
         return y_of(mem, e)
@@ -94,7 +101,7 @@ def _bound(mem: Words, notes: Notes, e: int, num_symbols: int, todo: list[tuple[
         head, tail = x_of(mem, e), y_of(mem, e)
         inside = _part(mem, head, num_symbols, todo)
         most = sum_of(inside, length_of(mem, notes, tail))
-        left = num_symbols - length_of(mem, notes, head)
+        left = num_symbols - min_len_of(mem, head)
         return max(most, _part(mem, tail, left, todo)) if left >= 0 else most
     if kind == ALT:
         most = np.int64(0)
@@ -106,7 +113,34 @@ def _bound(mem: Words, notes: Notes, e: int, num_symbols: int, todo: list[tuple[
         return sum_of(_part(mem, x_of(mem, e), num_symbols, todo), min(others, LONG))
     if kind == RULE:
         return _part(mem, y_of(mem, e), num_symbols, todo)
-    return np.int64(LONG)
+    return _num_states(mem, notes, e)
+
+
+@jit
+def _num_states(mem: Words, notes: Notes, start: int) -> int:
+    """How many expressions come after `start`; LONG if they are more than _MAX_STATES.
+
+    Noted for all that were met: what comes after them comes after `start`.
+    """
+    if has(mem, start, RECURSIVE):
+        return np.int64(LONG)
+    found = [np.int64(start)]
+    notes.seat[start] = 1
+    byte_of = np.empty(NUM_BYTES, np.int64)
+    at = 0
+    while at < len(found) <= _MAX_STATES and mem[STATUS] == OK:
+        for k in range(first_bytes_of_classes(mem, found[at], byte_of)):
+            left = live(mem, derivative(mem, found[at], byte_of[k]))
+            if left != EMPTY and notes.seat[left] == 0:
+                notes.seat[left] = 1
+                found.append(left)
+        at += 1
+    bound = np.int64(len(found)) if len(found) <= _MAX_STATES else np.int64(LONG)
+    for e in found:
+        notes.seat[e] = 0
+        if kind_of(mem, e) > LITERAL:
+            remember(mem, e, REACH_KEY, bound)
+    return bound
 
 
 @jit

@@ -72,7 +72,7 @@ def _explore(mem: Words, notes: Notes, start: int, found: list[int]) -> None:
         steps += 1
         if steps > mem[MAX_LIVENESS_STEPS]:
             mem[STATUS] = LIMIT_LIVENESS
-        count = _first_bytes_of_classes(mem, found[number], byte_of)
+        count = first_bytes_of_classes(mem, found[number], byte_of)
         for k in range(count):
             left = live(mem, derivative(mem, found[number], byte_of[k]))
             if mem[STATUS] != OK:
@@ -107,7 +107,7 @@ def _explore(mem: Words, notes: Notes, start: int, found: list[int]) -> None:
 
 
 @jit
-def _first_bytes_of_classes(mem: Words, e: int, byte_of: Words) -> int:
+def first_bytes_of_classes(mem: Words, e: int, byte_of: Words) -> int:
     """The lowest byte of each class of `partition`, in ascending order; returns how many."""
     num_classes = partition(mem, e)
     seen = np.zeros(num_classes, np.bool_)
@@ -143,7 +143,7 @@ def _note_path(mem: Words, notes: Notes, found: list[int], to_go: list[int]) -> 
     path = [found[0]]
     for at in range(length):
         e = path[-1]
-        count = _first_bytes_of_classes(mem, e, byte_of)
+        count = first_bytes_of_classes(mem, e, byte_of)
         for k in range(count):
             left = live(mem, derivative(mem, e, byte_of[k]))
             if mem[STATUS] != OK:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from sestina.backend.grammar.core.compiled import jit
 from sestina.backend.grammar.core.dense import EXPR, after, row_of
 from sestina.backend.grammar.core.derive import first_bytes
-from sestina.backend.grammar.core.ending_words import MAX_ENDING, WANTED, Notes, choose, write
 from sestina.backend.grammar.core.ending_reach import reach
+from sestina.backend.grammar.core.ending_words import MAX_ENDING, WANTED, Notes, choose, write
 from sestina.backend.grammar.core.endings import length_of
 from sestina.backend.grammar.core.entries import derivative, live
 from sestina.backend.grammar.core.memory import (
@@ -177,11 +177,13 @@ def fill_within(
         stack[level + 1] = reached
         if tokens.token_start[i] < tokens.token_start[i + 1]:
             e = np.int64(table[reached, EXPR]) if is_wide else reached
-            needed = tokens_to_end(mem, notes, index, e, max_length)
-            if mem[STATUS] != OK or notes.words[WANTED]:
-                return 0
-            if needed == UNSPELLED:
-                return ~e
+            needed = np.int64(notes.tokens[e]) - 1
+            if needed < 0:  # the call costs more than all else
+                needed = tokens_to_end(mem, notes, index, e, max_length)
+                if mem[STATUS] != OK or notes.words[WANTED]:
+                    return 0
+                if needed == UNSPELLED:
+                    return ~e
             if needed <= max_tokens:
                 allow(tokens.token_start, tokens.token_ids, i, row)
             worst = max(worst, needed)
