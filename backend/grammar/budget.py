@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sestina.backend.grammar.core import ending_tokens, memory
+from sestina.backend.grammar.core.ending_search import LIMIT_ENDING, MAX_STEPS
 from sestina.backend.grammar.core.ending_tokens import FAR, UNSPELLED, Index
 from sestina.backend.grammar.core.ending_words import FIRST_WORD, MAX_ENDING, USED, WANTED, Notes
 from sestina.backend.grammar.core.threads import Tokens
@@ -192,6 +193,12 @@ class Endings:
             notes, index = self._room(), self._the_index()
             result = function(machine.mem, notes, index, *args)
             status = machine.mem.item(memory.STATUS)
+            if status == LIMIT_ENDING:
+                machine.recover(memory.OK, budget)
+                raise ConstraintLimitExceeded(
+                    "how the text can end was not found out: intersections and complements in the "
+                    f"constraint take more than {MAX_STEPS} steps or too many expressions"
+                )
             if status != memory.OK:
                 machine.recover(status, budget)
             elif not notes.words[WANTED]:
@@ -217,10 +224,10 @@ class Endings:
 
 
 def _new_notes(num: int, num_words: int, special_ids: list[int] | None = None) -> Notes:
-    columns = (np.zeros(num, np.int32) for _ in range(4))
+    length, choice, tokens, seat = (np.zeros(num, np.int32) for _ in range(4))
     words = np.zeros(num_words, np.int32)
     words[USED] = FIRST_WORD
-    return Notes(*columns, words, np.array(special_ids or [], np.int32))
+    return Notes(length, choice, tokens, seat, words, np.array(special_ids or [], np.int32))
 
 
 def _grown(old: Notes, num: int, num_words: int, special_ids: list[int]) -> Notes:

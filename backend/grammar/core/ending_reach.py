@@ -2,8 +2,8 @@
 
 After k symbols, a text stands in some part of the expression, behind which the rest is still to
 come; recursion goes deeper by at most one part for each of the k symbols. So the bound is put
-together from those of the parts, as the lengths are. What And and Not make has as many states as
-are counted, and a shortest text passes through each of them once at most.
+together from those of the parts, as the lengths are. What And and Not leave has no longer shortest
+text than its longest, nor than its number of states, since it passes through each once at most.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from sestina.backend.grammar.core.entries import derivative, live
 from sestina.backend.grammar.core.memory import (
     ALL,
     ALT,
+    AND,
     CAT,
     EMPTY,
     LITERAL,
@@ -39,11 +40,13 @@ from sestina.backend.grammar.core.memory import (
     remember,
     x_of,
     y_of,
+    z_of,
 )
 
-REACH_KEY = 1 << 23
+REACH_KEY, LONGEST_KEY = 1 << 23, 1 << 24
 _MAX_STEPS = 20_000
 _MAX_STATES = 500
+_MAX_LONGEST = 2000
 
 
 @jit
@@ -113,7 +116,55 @@ def _bound(mem: Words, notes: Notes, e: int, num_symbols: int, todo: list[tuple[
         return sum_of(_part(mem, x_of(mem, e), num_symbols, todo), min(others, LONG))
     if kind == RULE:
         return _part(mem, y_of(mem, e), num_symbols, todo)
-    return _num_states(mem, notes, e)
+    longest = _longest(mem, e)
+    return longest if longest <= _MAX_LONGEST else _num_states(mem, notes, e)
+
+
+@jit
+def _longest(mem: Words, e: int) -> int:
+    """Bytes of the longest text of an expression; LONG for no end of them, or where rules are."""
+    todo = [np.int64(e)]
+    while len(todo) and mem[STATUS] == OK:
+        part = todo[-1]
+        num_todo = len(todo)
+        if recall(mem, part, LONGEST_KEY) < 0:
+            found = _longest_of_parts(mem, part, todo)
+            if len(todo) == num_todo:
+                remember(mem, part, LONGEST_KEY, found)
+        if len(todo) == num_todo:
+            todo.pop()
+    return recall(mem, e, LONGEST_KEY)
+
+
+@jit
+def _longest_of_parts(mem: Words, e: int, todo: list[int]) -> int:
+    """From the parts; those that are missing are added to `todo`."""
+    kind = kind_of(mem, e)
+    if kind in (SET, SPECIAL):
+        return np.int64(1)
+    if kind == LITERAL:
+        return y_of(mem, e)
+    if kind == CAT:
+        first = _longest_or_push(mem, x_of(mem, e), todo)
+        return sum_of(first, _longest_or_push(mem, y_of(mem, e), todo))
+    if kind == REPEAT and z_of(mem, e) >= 0:
+        return min(z_of(mem, e) * _longest_or_push(mem, x_of(mem, e), todo), LONG)
+    if kind in (ALT, AND):
+        best = _longest_or_push(mem, mem[mem[POOL] + x_of(mem, e)], todo)
+        for k in range(1, y_of(mem, e)):
+            part = _longest_or_push(mem, mem[mem[POOL] + x_of(mem, e) + k], todo)
+            best = max(best, part) if kind == ALT else min(best, part)
+        return best
+    return np.int64(0 if kind < SET else LONG)
+
+
+@jit
+def _longest_or_push(mem: Words, e: int, todo: list[int]) -> int:
+    known = recall(mem, e, LONGEST_KEY)
+    if known < 0:
+        todo.append(e)
+        return np.int64(0)
+    return known
 
 
 @jit

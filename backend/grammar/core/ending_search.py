@@ -23,9 +23,8 @@ from sestina.backend.grammar.core.entries import derivative, live, partition
 from sestina.backend.grammar.core.memory import (
     BYTE_CLASS,
     EMPTY,
-    LIMIT_LIVENESS,
+    EXPRESSIONS,
     LONG,
-    MAX_LIVENESS_STEPS,
     NUM_BYTES,
     OK,
     STATUS,
@@ -34,13 +33,19 @@ from sestina.backend.grammar.core.memory import (
     min_len_of,
 )
 
+MAX_STEPS = 20_000
+_MAX_NEW_EXPRESSIONS = 50_000
+
+LIMIT_ENDING = 32
+"""The STATUS of a search that took too many steps or expressions."""
+
 
 @jit
 def search(mem: Words, notes: Notes, start: int) -> None:
     """Note the length and the ending of `start` and of the expressions that it leads through.
 
-    Without a text of less than MAX_ENDING symbols the length is LONG. Passing the limit of liveness
-    steps, with which the search has its work in common, leaves the notes as they were.
+    Without a text of less than MAX_ENDING symbols the length is LONG. Giving up
+    (LIMIT_ENDING) leaves the notes as they were.
     """
     found = [np.int64(start)]
     _explore(mem, notes, start, found)
@@ -62,6 +67,7 @@ def _explore(mem: Words, notes: Notes, start: int, found: list[int]) -> None:
     buckets = [0]
     lowest, base, best, steps = 0, min_len_of(mem, start), np.int64(MAX_ENDING), 0
     byte_of = np.empty(NUM_BYTES, np.int64)
+    most = mem[EXPRESSIONS] + _MAX_NEW_EXPRESSIONS
     while lowest < len(buckets) and lowest + base <= best:
         if buckets[lowest] < 0:
             lowest += 1
@@ -70,8 +76,8 @@ def _explore(mem: Words, notes: Notes, start: int, found: list[int]) -> None:
         if before[number] < depth:
             continue  # a shorter way was found since
         steps += 1
-        if steps > mem[MAX_LIVENESS_STEPS]:
-            mem[STATUS] = LIMIT_LIVENESS
+        if steps > MAX_STEPS or mem[EXPRESSIONS] > most:
+            mem[STATUS] = LIMIT_ENDING
         count = first_bytes_of_classes(mem, found[number], byte_of)
         for k in range(count):
             left = live(mem, derivative(mem, found[number], byte_of[k]))
@@ -102,7 +108,7 @@ def _explore(mem: Words, notes: Notes, start: int, found: list[int]) -> None:
     if best >= MAX_ENDING:
         notes.length[start] = 1 + LONG
         return
-    _spread(edges, to_go)
+    _spread(edges, before, to_go)
     _note_path(mem, notes, found, to_go)
 
 
@@ -122,16 +128,15 @@ def first_bytes_of_classes(mem: Words, e: int, byte_of: Words) -> int:
 
 
 @jit
-def _spread(edges: list[tuple[int, int]], to_go: list[int]) -> None:
-    """to_go along all ways, from the last edges to the first until nothing changes."""
-    changed = True
-    while changed:
-        changed = False
-        for k in range(len(edges) - 1, 0, -1):
-            tail, head = edges[k]
-            if to_go[head] + 1 < to_go[tail]:
-                to_go[tail] = to_go[head] + 1
-                changed = True
+def _spread(edges: list[tuple[int, int]], before: list[int], to_go: list[int]) -> None:
+    """to_go along all ways, exact on the shortest: there, each edge leads one symbol further, so
+    that those from far on are done first."""
+    depths = np.empty(len(edges), np.int64)
+    for k in range(len(edges)):
+        depths[k] = -before[edges[k][0]]
+    for k in np.argsort(depths, kind="mergesort"):
+        tail, head = edges[k]
+        to_go[tail] = min(to_go[tail], to_go[head] + 1)
 
 
 @jit

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sestina
-from sestina.backend.grammar import CompiledGrammar, Limits, Matcher, compile_grammar
+from sestina.backend.grammar import CompiledGrammar, Limits, Matcher, TokenTrie, compile_grammar
+from sestina.backend.grammar.matcher import SharedMasks
 from sestina.lang import grammar_ir as ir
 from sestina.lang.errors import (
     ConstraintError,
@@ -154,7 +155,7 @@ def test_bound_is_that_of_the_plain_ending(
         wanted = plain_tokens(matcher.grammar, matcher.state)
         assert matcher.tokens_to_accept() == wanted
         assert (wanted == 0) == matcher.is_accepting()
-        left = data.draw(st.integers(0, wanted + 2))
+        left = data.draw(st.integers(0, wanted + 2) | st.integers(0, 200))
         allowed = allowed_ids(matcher, left)
         assert allowed == plainly_allowed_ids(matcher, left)
         assert allowed or left < wanted
@@ -259,22 +260,29 @@ def test_endings_beyond_the_limit(tokenizer: Any, e: ir.Expr) -> None:
     assert allowed_ids(grammar.matcher(), 1000) == set()
 
 
+def ends_far(letter: str, tail: int) -> ir.Expr:
+    """Texts with this letter just so far from their end: 2**tail states."""
+    any_letter = ir.star(ir.byte_range(97, 98))
+    last = ir.Repeat(ir.byte_range(97, 98), tail, tail)
+    return ir.Concat((any_letter, ir.literal(letter), last, ir.literal("c")))
+
+
 def test_a_search_that_takes_too_long(tokenizer: Any) -> None:
-    letters = ir.byte_range(97, 99)
-    far = [
-        ir.Concat((ir.star(letters), ir.literal("a"), ir.Repeat(letters, k, k), ir.literal("b")))
-        for k in range(3, 12)
-    ]
-    e = ir.And((*map(ir.star, [letters]), *far, ir.Not(ir.star(ir.literal("ab")))))
-    with pytest.raises(ConstraintLimitExceeded, match="max_"):
-        grammar = compile_grammar(ir.Grammar(e), tokenizer, limits=Limits(max_liveness_steps=40))
+    e = ir.And((ends_far("a", 20), ends_far("b", 19)))
+    grammar = compile_grammar(ir.Grammar(e), tokenizer)
+    with pytest.raises(ConstraintLimitExceeded, match="was not found out"):
         grammar.min_tokens()
+    assert allowed_ids(grammar.matcher())  # masks without a budget are not affected
 
 
-def test_errors_leave_the_notes_right(tokenizer: Any) -> None:
-    """What passed a limit for one grammar is worked out for the next, which may spend more."""
-    e = GRAMMARS["boolean"]
-    with contextlib.suppress(ConstraintLimitExceeded):
-        compile_grammar(e, tokenizer, limits=Limits(max_liveness_steps=2)).min_tokens()
-    grammar = compile_grammar(e, tokenizer)
-    assert grammar.min_tokens() == plain_tokens(grammar, grammar.automaton.start)
+def test_errors_leave_the_notes_right(tokenizer: Any, trie: TokenTrie) -> None:
+    """What one grammar could not pay for is worked out for the next one of the same machine."""
+    shared = SharedMasks(trie, tokenizer, 1 << 20)
+    first = compile_grammar(GRAMMARS["boolean"], tokenizer, trie=trie, shared=shared)
+    few = Limits(max_expressions=first.automaton.num_expressions)
+    shared = SharedMasks(trie, tokenizer, 1 << 20)
+    poor = compile_grammar(GRAMMARS["boolean"], tokenizer, trie=trie, shared=shared, limits=few)
+    with pytest.raises(ConstraintLimitExceeded, match="max_expressions"):
+        poor.min_tokens()
+    rich = compile_grammar(GRAMMARS["boolean"], tokenizer, trie=trie, shared=shared)
+    assert rich.min_tokens() == plain_tokens(rich, rich.automaton.start)
