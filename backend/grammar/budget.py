@@ -194,7 +194,7 @@ class Endings:
             result = function(machine.mem, notes, index, *args)
             status = machine.mem.item(memory.STATUS)
             if status == LIMIT_ENDING:
-                machine.recover(memory.OK, budget)
+                machine.clear_status()
                 raise ConstraintLimitExceeded(
                     "how the text can end was not found out: intersections and complements in the "
                     f"constraint take more than {MAX_STEPS} steps or too many expressions"

@@ -113,9 +113,7 @@ class Machine:
 
     def recover(self, status: int, budget: Budget) -> None:
         """Make room for what had none, or raise what was passed; then the core is ready again."""
-        mem = self.mem
-        mem[memory.STATUS], mem[memory.DEPTH] = memory.OK, 0
-        mem[memory.TOP] = mem[memory.STACK]
+        self.clear_status()
         if status >= memory.LIMIT_EXPRESSIONS:
             raise budget.error(status)
         if status == memory.TABLE_FULL:
@@ -123,7 +121,13 @@ class Machine:
             grown[: len(self.table)] = self.table
             self.table = grown
         elif status != memory.COMPONENTS_FULL:  # those are the mask cache's
-            self.mem = memory.enlarged(mem, status)
+            self.mem = memory.enlarged(self.mem, status)
+
+    def clear_status(self) -> None:
+        """Make the core ready again after it has broken off."""
+        mem = self.mem
+        mem[memory.STATUS], mem[memory.DEPTH] = memory.OK, 0
+        mem[memory.TOP] = mem[memory.STACK]
 
     def step(self, budget: Budget, state: int, symbol: int) -> int:
         """The state after one symbol."""
