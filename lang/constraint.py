@@ -47,6 +47,8 @@ class JsonSchema(Constraint):
     `sestina.lang.json_schema.keywords` has the table.
 
     source: the schema as canonical JSON text, keys in the user's order.
+    lenient: whether keywords that cannot be enforced are dropped; otherwise they raise.
+    registry: what references out of the schema may lead to, as pairs of URI and JSON text.
     whitespace: "spaced" (an optional space after `,` and `:`), "compact", "any", "any(n)" (up to n
         whitespace characters wherever JSON allows some, 20 for "any") or "indent(n)" (the layout
         of json.dumps(indent=n)). No whitespace before or after the value.
@@ -58,22 +60,31 @@ class JsonSchema(Constraint):
     source: str
     whitespace: str = "spaced"
     property_order: str = "declared"
+    registry: tuple[tuple[str, str], ...] = ()
+    lenient: bool = False
 
     def __post_init__(self) -> None:
         _require_text(self.source, "a JSON Schema")
         _require_text(self.whitespace, "whitespace")
         _require_text(self.property_order, "property_order")
+        for uri, source in self.registry:
+            _require_text(uri, "a URI of the registry")
+            _require_text(source, "a schema of the registry")
         self.to_grammar()
 
     def _lower(self) -> ir.Grammar:
-        return schemas.lower(self.source, self.whitespace, self.property_order).grammar
+        return self._lowered().grammar
 
     def report(self) -> schemas.Report:
-        """Which keywords, at which places, are enforced, and which are annotations only.
-
-        What is refused is no part of it: such a schema raises when the constraint is made.
+        """Which keywords, at which places, are enforced, which are annotations only, and which
+        were dropped because they cannot be enforced (only with `lenient`).
         """
-        return schemas.lower(self.source, self.whitespace, self.property_order).report
+        return self._lowered().report()
+
+    def _lowered(self) -> schemas.Lowered:
+        return schemas.lower(
+            self.source, self.whitespace, self.property_order, self.registry, self.lenient
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +189,12 @@ def regex(pattern: str) -> Regex:
 
 
 def json_schema(
-    schema: object, *, whitespace: str = "spaced", property_order: str = "declared"
+    schema: object,
+    *,
+    whitespace: str = "spaced",
+    property_order: str = "declared",
+    registry: Mapping[str, object] = MappingProxyType({}),
+    lenient: bool = False,
 ) -> JsonSchema:
     """The text is JSON valid under `schema`.
 
@@ -186,14 +202,23 @@ def json_schema(
     model, dataclass, TypedDict, `list[int]`, ...) whose schema is derived. Extra object keys follow
     the specification for a schema (allowed unless `additionalProperties` says otherwise) and are
     never generated for a Python type.
+
+    registry: schemas (dict, bool or JSON text) by URI, for `$ref`s that leave the schema; nothing
+    is ever fetched.
+
+    lenient: drop what cannot be enforced instead of refusing the schema; `report()` lists it.
     """
+    known = tuple((uri, json_text.dumps(_schema_value(registry[uri]))) for uri in sorted(registry))
+    return JsonSchema(
+        json_text.dumps(_schema_value(schema)), whitespace, property_order, known, lenient
+    )
+
+
+def _schema_value(schema: object) -> Any:
+    """A schema as JSON data, however the user gave it."""
     if isinstance(schema, str):
-        value = json_text.loads(schema)
-    elif isinstance(schema, (dict, bool)):
-        value = schema
-    else:
-        value = typed.schema_of(schema)
-    return JsonSchema(json_text.dumps(value), whitespace, property_order)
+        return json_text.loads(schema)
+    return schema if isinstance(schema, (dict, bool)) else typed.schema_of(schema)
 
 
 def choices(options: Sequence[str]) -> Choices:

@@ -26,7 +26,7 @@ from sestina.lang.grammar_ir import (
 
 def is_nothing(expr: Expr) -> bool:
     """Whether this is NOTHING itself (And and Not are not looked into)."""
-    return isinstance(expr, Alt) and not expr.items
+    return type(expr) is Alt and not expr.items
 
 
 @functools.lru_cache(maxsize=1024)
@@ -42,24 +42,42 @@ def char(ranges: Ranges) -> Expr:
 
 
 def seq(*items: Expr) -> Expr:
-    """One after the other: nested sequences flattened, neighbouring literals joined.
+    """One after the other: nested sequences flattened, but long ones; neighbouring literals joined.
 
     >>> seq(Literal(b"a"), seq(Literal(b"b"), EPSILON))
     Literal(data=b'ab')
     """
     flat: list[Expr] = []
     for item in items:
-        for part in item.items if isinstance(item, Concat) else (item,):
-            if is_nothing(part):
-                return NOTHING
-            last = flat[-1] if flat else None
-            if isinstance(part, Literal) and isinstance(last, Literal):
-                flat[-1] = Literal(last.data + part.data)
-            elif part != EPSILON:
-                flat.append(part)
+        if type(item) is Concat and len(item.items) <= _LONG:
+            parts = item.items
+            if parts and type(parts[0]) is Literal:  # may join the literal before it
+                _append(flat, parts[0])
+                parts = parts[1:]
+            flat += parts
+        elif type(item) is Alt and not item.items:
+            return NOTHING
+        else:
+            _append(flat, item)
     if len(flat) == 1:
         return flat[0]
     return Concat(tuple(flat)) if flat else EPSILON
+
+
+# Copying a sequence of more parts into each longer one would cost more than a nested node does.
+_LONG = 32
+
+
+def _append(flat: list[Expr], part: Expr) -> None:
+    """Add a part to a flat sequence, joined with a literal before it if it is one."""
+    if type(part) is not Literal:
+        flat.append(part)
+    elif part.data:
+        last = flat[-1] if flat else None
+        if type(last) is Literal:
+            flat[-1] = Literal(last.data + part.data)
+        else:
+            flat.append(part)
 
 
 def either(items: Iterable[Expr]) -> Expr:
@@ -67,10 +85,10 @@ def either(items: Iterable[Expr]) -> Expr:
     mask = 0
     flat: list[Expr] = []
     for item in items:
-        for part in item.items if isinstance(item, Alt) else (item,):
-            if isinstance(part, ByteSet):
+        for part in item.items if type(item) is Alt else (item,):
+            if type(part) is ByteSet:
                 mask |= part.mask
-            elif isinstance(part, Literal) and len(part.data) == 1:
+            elif type(part) is Literal and len(part.data) == 1:
                 mask |= 1 << part.data[0]
             else:
                 flat.append(part)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from sestina.lang.grammar_ir import (
     Grammar,
     Literal,
     Not,
+    Permute,
     Repeat,
     Rule,
     Special,
@@ -86,8 +88,7 @@ class Merger:
     def _once(self, node: Expr, names: Mapping[str, str], parts: list[Expr]) -> Expr:
         key: Hashable
         if parts:
-            counts = (node.lo, node.hi) if isinstance(node, Repeat) else None
-            key = (type(node), counts, *map(id, parts))
+            key = (type(node), _own(node), *map(id, parts))
         elif isinstance(node, Rule):
             key = node = Rule(names.get(node.name, node.name))
         else:
@@ -159,6 +160,15 @@ def _endless(mentions: Mapping[str, set[str]]) -> str | None:
     return None
 
 
+def _own(node: Expr) -> Hashable:
+    """What a node says beside its parts."""
+    if isinstance(node, Repeat):
+        return node.lo, node.hi
+    if isinstance(node, Permute):
+        return node.lo, node.hi, *((part.required, part.repeats) for part in node.parts)
+    return None
+
+
 def _with_parts(node: Expr, parts: list[Expr]) -> Expr:
     if all(new is old for new, old in zip(parts, _parts(node), strict=True)):
         return node
@@ -166,6 +176,10 @@ def _with_parts(node: Expr, parts: list[Expr]) -> Expr:
         return Repeat(parts[0], node.lo, node.hi)
     if isinstance(node, Not):
         return Not(parts[0])
+    if isinstance(node, Permute):
+        separator, *items = parts
+        members = [replace(p, item=item) for p, item in zip(node.parts, items, strict=True)]
+        return replace(node, separator=separator, parts=tuple(members))
     assert isinstance(node, (Concat, Alt, And))
     return type(node)(tuple(parts))
 
@@ -175,6 +189,8 @@ def _parts(node: Expr) -> tuple[Expr, ...]:
         return node.items
     if isinstance(node, (Repeat, Not)):
         return (node.item,)
+    if isinstance(node, Permute):
+        return (node.separator, *(part.item for part in node.parts))
     if isinstance(node, (Literal, ByteSet, Rule, Special)):
         return ()
     # A node unknown here could hide rules that clash.

@@ -2,108 +2,183 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 
 import numpy as np
 
+from sestina.backend.grammar.alphabet import EVERY_BYTE
 from sestina.backend.grammar.core import assemble as ops
 from sestina.backend.grammar.core import calls
 from sestina.backend.grammar.core.intern import SHARED_TAIL
-from sestina.backend.grammar.core.memory import EMPTY, EPSILON, SET_WORDS
+from sestina.backend.grammar.core.memory import EMPTY, EPSILON, NUM_BYTES, SET_WORDS, Words
+from sestina.backend.grammar.core.permute import REPEATS, REQUIRED
 from sestina.backend.grammar.limits import Budget
 from sestina.backend.grammar.machine import Machine
+from sestina.lang import grammar_ir as ir
+from sestina.lang.errors import InvalidConstraint, UnsupportedConstraint
 
 # So many words or more are put together by their beginnings, down to _MAX_TREE_DEPTH of those.
 _MANY_WORDS = 8
 _MAX_TREE_DEPTH = 50
 
+_LEAVES = (ir.Literal, ir.ByteSet, ir.Rule, ir.Special)
+
 
 class Instructions:
-    """Instructions in the making; each method returns the number of one, for others to refer to."""
+    """Instructions in the making. `add` takes a tree of the IR; nodes that are met again, here or
+    in an earlier grammar of the machine, are there once."""
 
     def __init__(self, machine: Machine, budget: Budget) -> None:
-        self._machine = machine
-        self._budget = budget
+        self.machine = machine
+        self.budget = budget
+        self.number_of: dict[int, int] = {}  # by the identity of the node
+        self.nodes: list[tuple[int, ir.Expr]] = []  # what is no leaf, with its number
+        self.rule_of: dict[str, int] = {}  # numbers of rules, in the order they were met
         self._code: list[tuple[int, int, int, int]] = []
         self._args: list[int] = []
-        self._known: dict[int, int] = {}
-        self._words: dict[bytes, int] = {}
+        self._sets: dict[int, int] = {}
 
-    def run(self) -> list[int]:
-        """The expressions of all instructions. Call it under the machine's lock."""
-        if not self._code:
-            return []
-        code = np.array(self._code, np.int64)
-        args = np.array(self._args, np.int64)
-        made: list[int] = self._machine.run(self._budget, ops.assemble, code, args).tolist()
-        return made
+    def arrays(self) -> tuple[Words, Words]:
+        """code [instructions, 4] and args."""
+        return (
+            np.array(self._code, np.int64).reshape(-1, 4),
+            np.array(self._args, np.int64),
+        )
 
-    def known(self, expr: int) -> int:
-        """An expression that exists."""
-        found = self._known.get(expr)
-        if found is None:
-            found = self._known[expr] = self._add(ops.KNOWN, expr)
-        return found
+    def __len__(self) -> int:
+        return len(self._code)
 
-    def literal(self, data: bytes) -> int:
-        """Exactly these bytes; nothing if the alphabet lacks one."""
-        found = self._words.get(data)
-        if found is None:
-            found = self._words[data] = self._literal(data)
-        return found
+    def add(self, root: ir.Expr) -> int:
+        """The number of the instruction that makes a tree. About 1 us a node not met before."""
+        number_of, known = self.number_of, self.machine.nodes
+        max_nodes = self.budget.limits.max_nodes
+        stack = [root]
+        while stack:
+            node = stack[-1]
+            key = id(node)
+            if key in number_of:
+                stack.pop()
+                continue
+            built = known.get(key)
+            if built is not None:
+                self.machine.nodes_met_once.discard(key)
+                number_of[key] = self._add(ops.KNOWN, built.expr, built.height)
+                stack.pop()
+                continue
+            parts = _parts(node)
+            ready = True
+            for part in parts:
+                if id(part) not in number_of:
+                    if type(part) in _LEAVES:
+                        number_of[id(part)] = self._leaf(part)
+                    else:
+                        ready = False
+                        stack.append(part)
+            if ready:
+                number = self._leaf(node) if type(node) in _LEAVES else self._node(node, parts)
+                number_of[key] = number
+                if parts:
+                    self.nodes.append((number, node))
+                stack.pop()
+            if len(self._code) + len(stack) > max_nodes:
+                raise self.budget.limits.exceeded("max_nodes")
+        return number_of[id(root)]
+
+    def _leaf(self, node: ir.Expr) -> int:
+        if type(node) is ir.Literal:
+            return self._literal(node.data)
+        if type(node) is ir.ByteSet:
+            return self._byte_set(node.mask)
+        if type(node) is ir.Rule:
+            return self._add(ops.RULE, self.rule_of.setdefault(node.name, len(self.rule_of)))
+        assert type(node) is ir.Special
+        return self._add(ops.SPECIAL, self._special(node.token))
+
+    def _node(self, node: ir.Expr, parts: Sequence[ir.Expr]) -> int:
+        """The instruction for a node whose parts have theirs."""
+        number_of = self.number_of
+        if type(node) is ir.Repeat:
+            if node.lo < 0 or (node.hi is not None and node.hi < node.lo):
+                raise InvalidConstraint(f"repeat {node.lo} to {node.hi} times")
+            hi = -1 if node.hi is None else node.hi
+            return self._add(ops.REPEAT, number_of[id(node.item)], node.lo, hi)
+        if type(node) is ir.Not:
+            return self._add(ops.NOT, number_of[id(node.item)])
+        if type(node) is ir.Permute:
+            return self._permute(node)
+        op = _OPERATIONS.get(type(node))
+        if op is None:
+            raise InvalidConstraint(f"{type(node).__name__} is not a node of a grammar")
+        numbers = [number_of[id(part)] for part in parts]
+        if op == ops.ALT and len(parts) >= _MANY_WORDS:
+            words = [part.data for part in parts if type(part) is ir.Literal]
+            others = [
+                n for part, n in zip(parts, numbers, strict=True) if type(part) is not ir.Literal
+            ]
+            if len(words) >= _MANY_WORDS:
+                tree = self._tree(sorted(set(words)), 0)
+                numbers = [tree, *others]
+        return self._add(op, *self._arguments(numbers))
+
+    def _permute(self, node: ir.Permute) -> int:
+        numbers = [self.number_of[id(part)] for part in _parts(node)]
+        flags = [
+            (REQUIRED if part.required else 0) | (REPEATS if part.repeats else 0)
+            for part in node.parts
+        ]
+        hi = -1 if node.hi is None else node.hi
+        at, _ = self._arguments([*numbers, node.lo, hi, *flags])
+        return self._add(ops.PERMUTE, at, len(numbers))
 
     def _literal(self, data: bytes) -> int:
-        missing = self._machine.missing_bytes
-        if missing and not missing.isdisjoint(data):
-            return self.known(EMPTY)
+        """Exactly these bytes; nothing if the alphabet lacks one."""
+        machine = self.machine
+        if machine.missing_bytes and not machine.missing_bytes.isdisjoint(data):
+            return self._add(ops.KNOWN, EMPTY, 1)
         if len(data) <= SHARED_TAIL:
             return self._add(ops.LITERAL, *self._arguments(data))
-        pooled = self._machine.literals
-        at = pooled.get(data)
+        at = machine.literals.get(data)
         if at is None:
             words = np.frombuffer(data, np.uint8)
-            at = pooled[data] = self._machine.run(self._budget, calls.add_bytes, words)
+            at = machine.literals[data] = machine.run(self.budget, calls.add_bytes, words)
         return self._add(ops.LONG, at, len(data))
 
-    def byte_set(self, mask: int) -> int:
-        """One byte of a 256-bit mask."""
-        words = np.frombuffer(mask.to_bytes(8 * SET_WORDS, "little"), np.int64)
-        return self._add(ops.SET, self._arguments(words.tolist())[0])
+    def _byte_set(self, mask: int) -> int:
+        found = self._sets.get(mask)
+        if found is None:
+            words = struct.unpack("<4q", (mask & EVERY_BYTE).to_bytes(8 * SET_WORDS, "little"))
+            found = self._sets[mask] = self._add(ops.SET, self._arguments(words)[0])
+        return found
 
-    def special(self, k: int) -> int:
-        """The k-th control token that the machine knows."""
-        return self._add(ops.SPECIAL, k)
-
-    def cat(self, operands: Sequence[int]) -> int:
-        if len(operands) == 1:
-            return operands[0]
-        return self._add(ops.CAT, *self._arguments(operands))
-
-    def alt(self, operands: Sequence[int]) -> int:
-        return self._add(ops.ALT, *self._arguments(operands))
-
-    def both(self, operands: Sequence[int]) -> int:
-        return self._add(ops.AND, *self._arguments(operands))
-
-    def complement(self, operand: int) -> int:
-        return self._add(ops.NOT, operand)
-
-    def repeat(self, operand: int, lo: int, hi: int | None) -> int:
-        return self._add(ops.REPEAT, operand, lo, -1 if hi is None else hi)
-
-    def any_of(self, words: Sequence[bytes]) -> int:
-        """Any of some literals: as a tree of their beginnings if there are many, so that a step
-        looks at few of them."""
-        return self._tree(sorted(set(words)), 0)
+    def _special(self, token: str) -> int:
+        alphabet = self.machine.alphabet
+        known = alphabet.control_ids
+        if known is None:
+            raise UnsupportedConstraint(
+                f"control token {token!r} needs a vocabulary; here the grammar is over bytes only",
+                keyword=token,
+            )
+        if token not in known:
+            raise InvalidConstraint(f"the vocabulary has no control token {token!r}", keyword=token)
+        token_id = known[token]
+        if token_id in alphabet.eos_ids:
+            raise UnsupportedConstraint(
+                f"control token {token!r} ends the text, so a grammar cannot contain it",
+                keyword=token,
+            )
+        return self.machine.special_symbol(token_id) - NUM_BYTES
 
     def _tree(self, words: Sequence[bytes], depth: int) -> int:
+        """Any of some sorted words: as a tree of their beginnings if there are many, so that a
+        step looks at few of them."""
         if len(words) < _MANY_WORDS or depth >= _MAX_TREE_DEPTH:
-            return self.alt([self.literal(word) for word in words])
+            return self._add(ops.ALT, *self._arguments([self._literal(word) for word in words]))
         shared = _shared_len(words[0], words[-1])
         branches: list[int] = []
         start = 0
         if len(words[0]) == shared:
-            branches.append(self.known(EPSILON))
+            branches.append(self._add(ops.KNOWN, EPSILON, 1))
             start = 1
         while start < len(words):
             stop = start
@@ -112,17 +187,33 @@ class Instructions:
             rest = [word[shared:] for word in words[start:stop]]
             branches.append(self._tree(rest, depth + 1))
             start = stop
-        whole = self.alt(branches)
-        return self.cat([self.literal(words[0][:shared]), whole]) if shared else whole
+        whole = self._add(ops.ALT, *self._arguments(branches))
+        if not shared:
+            return whole
+        head = self._literal(words[0][:shared])
+        return self._add(ops.CAT, *self._arguments([head, whole]))
 
     def _add(self, op: int, x: int = 0, y: int = 0, z: int = 0) -> int:
         self._code.append((op, x, y, z))
         return len(self._code) - 1
 
-    def _arguments(self, values: Sequence[int] | bytes) -> tuple[int, int]:
+    def _arguments(self, values: Sequence[int]) -> tuple[int, int]:
         at = len(self._args)
         self._args += values
         return at, len(values)
+
+
+_OPERATIONS = {ir.Concat: ops.CAT, ir.Alt: ops.ALT, ir.And: ops.AND}
+
+
+def _parts(node: ir.Expr) -> Sequence[ir.Expr]:
+    """The direct parts of a node; a leaf has none."""
+    kind = type(node)
+    if kind in _OPERATIONS:
+        return node.items  # type: ignore[union-attr]
+    if kind is ir.Permute:
+        return (node.separator, *(part.item for part in node.parts))  # type: ignore[union-attr]
+    return (node.item,) if kind is ir.Repeat or kind is ir.Not else ()  # type: ignore[union-attr]
 
 
 def _shared_len(a: bytes, b: bytes) -> int:

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from sestina.backend.grammar.core import calls, dense, dispatch, memory
 from sestina.backend.grammar.alphabet import Alphabet
+from sestina.backend.grammar.core import calls, dense, dispatch, memory
 from sestina.backend.grammar.limits import Budget, Limits
+from sestina.backend.grammar.recursion import Recursion
 from sestina.lang import grammar_ir as ir
 
 DEAD = memory.EMPTY
@@ -30,7 +31,6 @@ class Built(NamedTuple):
     node: ir.Expr
     expr: int
     height: int
-    special: str | None  # some control token in it
 
 
 class Machine:
@@ -45,7 +45,7 @@ class Machine:
     special_ids[k] is the control token behind symbol NUM_BYTES + k.
     nodes: the expressions of IR nodes met before, by identity; see `sestina.backend.grammar.build`.
         Those that the next grammar does not meet again (`nodes_met_once`) are forgotten.
-    rules: the rules, by what tells them apart. literals: where long ones are in the pool.
+    literals: where long ones are in the pool.
 
     Whoever makes it work says who pays: new expressions and states count against that budget, and
     passing it is an error that leaves what there is as it was.
@@ -62,8 +62,8 @@ class Machine:
         self.special_ids: list[int] = []
         self.nodes: dict[int, Built] = {}
         self.nodes_met_once: set[int] = set()
-        self.rules: dict[Any, int] = {}
         self.literals: dict[bytes, int] = {}
+        self.recursion = Recursion(self)
         self._payer = Budget(Limits())
         self._account()[:] = self._payer.spent
         calls.begin(self.mem)
@@ -116,6 +116,11 @@ class Machine:
         self.clear_status()
         if status >= memory.LIMIT_EXPRESSIONS:
             raise budget.error(status)
+        if status == memory.ASK_LIVENESS:
+            e = mem.item(memory.ASKED)
+            is_alive = self.recursion.matches_something(budget, e)
+            calls.mark_liveness(self.mem, e, is_alive)
+            return
         if status == memory.TABLE_FULL:
             grown = dense.new_table(2 * len(self.table))
             grown[: len(self.table)] = self.table

@@ -10,17 +10,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sestina.backend.grammar.alphabet import Alphabet
 from sestina.backend.grammar.automaton import Automaton
 from sestina.backend.grammar.budget import Endings
 from sestina.backend.grammar.core import calls
-from sestina.backend.grammar.alphabet import Alphabet
 from sestina.backend.grammar.forced import forced_tokens
 from sestina.backend.grammar.machine import DEAD, Machine
 from sestina.backend.grammar.mask_cache import MaskCache
 from sestina.backend.grammar.token_trie import TokenTrie
 from sestina.backend.tokenizer.base import Tokenizer
 from sestina.lang.errors import ConstraintError
-
 
 # Room for so many expressions at first: growing later means copying, and untouched memory is free.
 _NUM_NODES = 1 << 17

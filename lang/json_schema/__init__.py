@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from sestina.lang.json_schema.compiler import Lowered, Report, lower
+from sestina.lang.json_schema.lowering import Lowered, Report, lower
 
 __all__ = ["Lowered", "Report", "lower"]

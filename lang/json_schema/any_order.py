@@ -52,7 +52,7 @@ def any_order(
     node = Permute(tuple(live), separator, lo, hi)
     if not _Sets(node).can_end(0, 0):
         return NOTHING
-    return expanded(node, fuel, keyword)
+    return node
 
 
 def expanded(node: Permute, fuel: Fuel, keyword: str) -> Expr:

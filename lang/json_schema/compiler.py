@@ -13,12 +13,10 @@ joined with the negation of those it may overlap with.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Hashable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
-from sestina.lang import json_text
 from sestina.lang.errors import (
     ConstraintError,
     ConstraintLimitExceeded,
@@ -29,82 +27,66 @@ from sestina.lang.errors import (
 from sestina.lang.expr import either
 from sestina.lang.grammar_check import is_productive, left_recursion
 from sestina.lang.grammar_ir import NOTHING, Expr, Grammar, Rule
-from sestina.lang.json_schema import layout as layouts
 from sestina.lang.json_schema import merge, scalars, values
 from sestina.lang.json_schema.arrays import lower_array
+from sestina.lang.json_schema.contradiction import exclude, implies
 from sestina.lang.json_schema.desugar import desugar
+from sestina.lang.json_schema.dialects import draft_of
 from sestina.lang.json_schema.formats import FORMATS, REFUSED_FORMATS
 from sestina.lang.json_schema.keywords import (
     APPLICATORS,
     ENFORCED,
-    REFUSED,
     TYPES,
     Schema,
-    is_vacuous,
     tupled,
     types_of,
 )
 from sestina.lang.json_schema.layout import Layout
+from sestina.lang.json_schema.lenient import Place
+from sestina.lang.json_schema.linking import Linker, Reference
 from sestina.lang.json_schema.negation import negate
 from sestina.lang.json_schema.objects import lower_object
 from sestina.lang.json_schema.overlap import overlapping
-from sestina.lang.json_schema.refs import child, has_reference, resolve
+from sestina.lang.json_schema.refs import child, follow
 from sestina.lang.json_schema.shapes import check_shape
+from sestina.lang.json_schema.witness import lower_witnessed, needs_witness
 
 ANYWHERE = "*"  # the pointer of "any JSON value", which is no place in the schema
 
 MAX_INLINE_DEPTH = 12
 MAX_RULES = 20_000
-MAX_MERGES = 2_500
+MAX_MERGES = 10_000
 MAX_OVERLAPS = 100
 MAX_NEGATED_DEPTH = 60
-
-
-class Report(NamedTuple):
-    """Places in the schema, each as "pointer keyword"."""
-
-    enforced: tuple[str, ...]
-    annotations: tuple[str, ...]
-
-
-class Lowered(NamedTuple):
-    grammar: Grammar
-    report: Report
-
-
-@functools.lru_cache(maxsize=256)
-def lower(source: str, whitespace: str = "spaced", property_order: str = "declared") -> Lowered:
-    """The language of the schema in `source` (JSON text); raises a ConstraintError."""
-    compiler = Compiler(json_text.loads(source))
-    grammar = compiler.compile(layouts.parse(whitespace, property_order))
-    report = Report(tuple(compiler.enforced), tuple(compiler.annotations))
-    return Lowered(grammar, report)
 
 
 class Compiler:
     """One schema document being lowered. Sub-schemas that need a name wait in `pending`."""
 
-    def __init__(self, document: Any) -> None:
+    def __init__(self, document: Any, linker: Linker | None) -> None:
         self.document = document
+        self.linker = linker
         self.rules: dict[str, Expr] = {}
         self.pending: list[tuple[str, Any, str, Layout]] = []
         # Rule names by the identity of the schema (kept alive here) and the depth of the layout.
         self.named: dict[tuple[int, int], tuple[str, Any]] = {}
-        self.enforced: dict[str, None] = {}
-        self.annotations: dict[str, None] = {}
+        self.enforced: dict[Place, None] = {}
+        self.annotations: dict[Place, None] = {}
         # Any JSON value, as a schema like any other.
         self.any_json = {"type": list(TYPES)}
         self.depth = 0
         # Whether references are followed on the spot: a rule has no place under And and Not.
         self.is_inlining = False
         self.num_merges = 0
+        self.num_checks = 0  # of constants, by `values`
         # Derived schemas by what they derive from, which is kept alive; the same ones give the
         # same object again, so that recursion through them ends in rules.
         self.derived: dict[Hashable, tuple[Any, tuple[Any, ...]]] = {}
         self.made: set[int] = set()  # the identities of those
         self.active: set[tuple[int, int]] = set()
         declared = document.get("$schema") if isinstance(document, dict) else None
-        self.is_old = isinstance(declared, str) and any(d in declared for d in _OLD_DRAFTS)
+        draft = draft_of(declared) if isinstance(declared, str) else None
+        self.is_old = linker is None and draft is not None and draft <= 7
 
     def compile(self, layout: Layout) -> Grammar:
         start = self.schema(self.document, "", layout)
@@ -143,7 +125,10 @@ class Compiler:
         except ConstraintError as error:
             if error.pointer is not None:
                 raise
-            raise scalars.located(error, pointer, error.keyword) from None
+            keyword = error.keyword if error.keyword in schema else None
+            if keyword is None and error.source in schema.get("patternProperties", ()):
+                keyword = "patternProperties"
+            raise scalars.located(error, pointer, keyword or error.keyword) from None
         finally:
             self.depth -= 1
             self.active.discard(key)
@@ -172,13 +157,6 @@ class Compiler:
     def note(self, schema: Schema, keyword: str, pointer: str) -> bool:
         """Whether this keyword asserts something; for the report, and refusing what must be."""
         value = schema[keyword]
-        if keyword == "$id" and pointer and has_reference(schema):
-            self.fail(UnsupportedConstraint, "an $id below the root", pointer, keyword)
-        if keyword in REFUSED:
-            kind = REFUSED[keyword]
-            if (kind and kind not in types_of(schema)) or is_vacuous(keyword, value):
-                return False
-            self.fail(UnsupportedConstraint, f"{keyword} is not enforced yet", pointer, keyword)
         is_known = keyword in ENFORCED
         if keyword == "format" and not any(name in FORMATS for name in tupled(value)):
             is_known = False
@@ -188,7 +166,7 @@ class Compiler:
                     self.fail(UnsupportedConstraint, f"the format {name!r}", pointer, keyword)
         if pointer != ANYWHERE:
             found = self.enforced if is_known else self.annotations
-            found.setdefault(f"{pointer or '/'} {keyword}")
+            found[pointer, keyword] = None
         return is_known
 
     # ---- references and combinations --------------------------------------------------------
@@ -229,9 +207,12 @@ class Compiler:
         branches, rest = schema[keyword], self.without(schema, keyword)
         if keyword == "oneOf":
             branches = self.exclusive(branches, pointer, rest)
+        elif any(implies(rest, branch) for branch in branches):
+            return self.schema(rest, pointer, layout)
         return either(
             self.schema(self.conjunction(rest, branch, pointer), pointer, layout)
             for branch in branches
+            if not exclude(rest, branch)
         )
 
     def exclusive(self, branches: list[Any], pointer: str, given: Schema) -> list[Any]:
@@ -253,13 +234,11 @@ class Compiler:
         return found
 
     def overlapping(
-        self, branches: list[Any], pointer: str, given: Schema
+        self, branches: list[Any], pointer: str, given: Schema, keyword: str = "oneOf"
     ) -> list[tuple[int, int]]:
-        pairs = overlapping(self.document, branches, pointer, given)
+        pairs = overlapping(self.resolve, branches, pointer, given)
         if pairs is None or len(pairs) > MAX_OVERLAPS:
-            self.fail(
-                UnsupportedConstraint, "oneOf with so many overlapping branches", pointer, "oneOf"
-            )
+            self.fail(UnsupportedConstraint, "so many branches that overlap", pointer, keyword)
         return pairs
 
     # ---- derived schemas --------------------------------------------------------------------
@@ -329,8 +308,11 @@ class Compiler:
         first: Schema = self.derived.setdefault(key, (schema, parts))[0]
         return first
 
-    def resolve(self, ref: str, pointer: str) -> tuple[Any, str]:
-        return resolve(self.document, ref, pointer)
+    def resolve(self, ref: str | Reference, pointer: str) -> tuple[Any, str]:
+        """The schema a `$ref` at `pointer` names, and its own pointer."""
+        if isinstance(ref, Reference) and self.linker is not None:
+            return self.linker.resolve(ref, pointer)
+        return follow(self.document, str(ref), pointer)
 
     # ---- values by type ---------------------------------------------------------------------
 
@@ -347,6 +329,10 @@ class Compiler:
             if name in types
         )
 
+    def object(self, schema: Schema, pointer: str, layout: Layout) -> Expr:
+        lower = lower_witnessed if needs_witness(schema) else lower_object
+        return lower(self, schema, pointer, layout)
+
     def constants(self, schema: Any, pointer: str) -> list[Any] | None:
         """The values of a schema that lists them; None if it does not."""
         for _ in range(MAX_INLINE_DEPTH):
@@ -355,7 +341,7 @@ class Compiler:
                 return None
             if "enum" in schema or "const" in schema:
                 return values.members(self, schema, pointer)
-            if {k for k in schema if k in ENFORCED or k in REFUSED} == {"$ref"}:
+            if {k for k in schema if k in ENFORCED} == {"$ref"}:
                 schema, pointer = self.resolve(schema["$ref"], pointer)
                 continue
             if schema.get("type") == "boolean" and not _ALTERNATIVES & schema.keys():
@@ -374,7 +360,6 @@ class Compiler:
 
 
 _ALTERNATIVES = frozenset({"anyOf", "oneOf"})
-_OLD_DRAFTS = ("/draft-03/", "/draft-04/", "/draft-06/", "/draft-07/")
 
 _BY_TYPE: Mapping[str, Callable[[Compiler, Schema, str, Layout], Expr]] = MappingProxyType(
     {
@@ -384,6 +369,6 @@ _BY_TYPE: Mapping[str, Callable[[Compiler, Schema, str, Layout], Expr]] = Mappin
         "number": scalars.lower_number,
         "string": scalars.lower_string,
         "array": lower_array,
-        "object": lower_object,
+        "object": Compiler.object,
     }
 )

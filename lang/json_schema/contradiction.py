@@ -1,41 +1,165 @@
-"""Schemas that are seen at a glance to have no value in common.
+"""What is seen at a glance of two schemas: that no value is valid under both, or one implies other.
 
-An alternative that cannot be is best dropped at once: those of several negations multiply.
+Alternatives that cannot be are best dropped at once, as those of several negations multiply. Both
+questions are answered with yes only where that is certain.
 """
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from sestina.lang import json_text
-from sestina.lang.json_schema.keywords import ENFORCED, REFUSED, type_name, types_of
+from sestina.lang.errors import ConstraintError
+from sestina.lang.json_schema.divisible import is_integral
+from sestina.lang.json_schema.key_classes import never_both
+from sestina.lang.json_schema.keywords import ENFORCED, tupled, type_name, types_of
+
+MAX_DEPTH = 4
+
+# Keywords that say the same wherever they stand; all others are read together with their siblings.
+_ALONE = frozenset(
+    {
+        *("pattern", "format", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
+        *("multipleOf", "minLength", "maxLength", "minItems", "maxItems", "uniqueItems"),
+        *("minProperties", "maxProperties", "propertyNames", "allOf", "anyOf", "oneOf", "not"),
+        *("dependentRequired", "dependentSchemas", "dependencies"),
+    }
+)
+_OBJECTS = ("properties", "patternProperties", "additionalProperties")
+_ARRAYS = ("prefixItems", "items", "additionalItems")
+_CONTAINS = ("contains", "minContains", "maxContains")
 
 
-def exclude(a: Any, b: Any) -> bool:
-    """Whether no value is valid under both, by their own types and constants. May miss some."""
-    if not isinstance(a, dict) or not isinstance(b, dict) or "$ref" in a or "$ref" in b:
+def exclude(a: Any, b: Any, depth: int = 0) -> bool:
+    """Whether no value is valid under both. May miss some."""
+    if not isinstance(a, dict) or not isinstance(b, dict):
+        return a is False or b is False
+    if _denies(a, b, depth) or _denies(b, a, depth):
+        return True
+    if "$ref" in a or "$ref" in b:
         return False
-    return _rules_out(a, b) or _rules_out(b, a) or _apart(a, b)
+    if _apart(a, b):
+        return True
+    if depth >= MAX_DEPTH:
+        return False
+    return (
+        _objects_apart(a, b, depth)
+        or any(exclude(part, b, depth + 1) for part in a.get("allOf", ()))
+        or any(exclude(a, part, depth + 1) for part in b.get("allOf", ()))
+    )
+
+
+def implies(a: Any, b: Any, depth: int = 0) -> bool:
+    """Whether every value valid under `a` is valid under `b`. May miss some."""
+    if b is True or b == {} or a is False:
+        return True
+    if not isinstance(a, dict) or not isinstance(b, dict):
+        return False
+    if "$ref" in a or "$ref" in b:  # keywords beside it may not count
+        return "$ref" in a and "$ref" in b and len(b) == 1 and _same(a, b, ("$ref",))
+    if depth < MAX_DEPTH and any(implies(part, b, depth + 1) for part in a.get("allOf", ())):
+        return True
+    asserted = [k for k in b if k in ENFORCED]
+    values = _constants(a)
+    if values is not None and {"type", "enum", "const"}.issuperset(asserted):
+        return all(_is_valid(value, b) for value in values)
+    return all(_implies_keyword(a, b, keyword, depth) for keyword in asserted)
+
+
+def _implies_keyword(a: Any, b: Any, keyword: str, depth: int) -> bool:
+    if keyword == "allOf" and depth < MAX_DEPTH:
+        return all(implies(a, part, depth + 1) for part in b["allOf"])
+    if keyword == "type":
+        return "type" in a and types_of(a) <= _with_integer(types_of(b))
+    if keyword == "required":
+        return set(b["required"]) <= set(a.get("required", ()))
+    if keyword in ("enum", "const"):
+        values = _constants(a)
+        return values is not None and all(
+            _is_valid(value, {keyword: b[keyword]}) for value in values
+        )
+    if keyword == "not":
+        negated = b["not"]
+        return _same(a, b, ("not",)) or (
+            isinstance(negated, dict) and exclude(a, negated, depth + 1)
+        )
+    if keyword == "properties" and b.keys().isdisjoint(_OBJECTS[1:]):
+        return depth < MAX_DEPTH and all(
+            implies(_property(a, name), value, depth + 1) for name, value in b["properties"].items()
+        )
+    if keyword in _ALONE:
+        return _same(a, b, (keyword,))
+    for family in (_OBJECTS, _ARRAYS, _CONTAINS):
+        if keyword in family:
+            return _same(a, b, family)
+    return False
+
+
+def _same(a: Any, b: Any, keywords: tuple[str, ...]) -> bool:
+    return all(
+        (k in a) == (k in b) and (k not in a or a[k] is b[k] or json_text.equal(a[k], b[k]))
+        for k in keywords
+    )
+
+
+def _denies(a: Any, b: Any, depth: int) -> bool:
+    """Whether `a` has a `not` of something that `b` implies."""
+    if "not" not in a or "$ref" in a:
+        return False
+    negated = a["not"]
+    return any(
+        implies(b, one, depth + 1)
+        for one in (negated if isinstance(negated, tuple) else (negated,))
+    )
 
 
 def _apart(a: Any, b: Any) -> bool:
+    """Whether types and constants differ."""
     values_a, values_b = _constants(a), _constants(b)
     if values_a is not None and values_b is not None:
         return not any(json_text.equal(x, y) for x in values_a for y in values_b)
-    return "type" in a and "type" in b and not _types(a) & _types(b)
+    if values_a is None and values_b is None and _are_texts(a, b) and _patterns_apart(a, b):
+        return True
+    if values_a is not None:
+        return "type" in b and not any(_is_valid(x, {"type": b["type"]}) for x in values_a)
+    if values_b is not None:
+        return "type" in a and not any(_is_valid(y, {"type": a["type"]}) for y in values_b)
+    return "type" in a and "type" in b and not _kinds(a) & _kinds(b)
 
 
-def _rules_out(a: Any, b: Any) -> bool:
-    """Whether all values of `b` are constants that `a` is the negation of."""
-    negated, values = a.get("not"), _constants(b)
-    if values is None or not isinstance(negated, dict):
+def _are_texts(a: Any, b: Any) -> bool:
+    return "string" in (a.get("type"), b.get("type"))
+
+
+def _patterns_apart(a: Any, b: Any) -> bool:
+    """Whether the strings of both match patterns that cannot match together."""
+    if "pattern" not in a or "pattern" not in b:
         return False
-    if any(k in ENFORCED or k in REFUSED for k in negated if k not in ("const", "enum")):
+    try:
+        return any(never_both(p, q) for p in tupled(a["pattern"]) for q in tupled(b["pattern"]))
+    except ConstraintError:  # it is said where the pattern is lowered
         return False
-    excluded = _constants(negated)
-    if excluded is None or len(negated.keys() & {"const", "enum"}) > 1:
+
+
+def _objects_apart(a: Any, b: Any, depth: int) -> bool:
+    """Whether both are objects, and a property that one of them needs cannot be."""
+    if a.get("type") != "object" or b.get("type") != "object":
         return False
-    return all(any(json_text.equal(x, y) for y in excluded) for x in values)
+    for name in {*a.get("required", ()), *b.get("required", ())}:
+        x, y = _property(a, name), _property(b, name)
+        if x is False or y is False or exclude(x, y, depth + 1):
+            return True
+    return False
+
+
+def _property(schema: Any, name: str) -> Any:
+    """What plainly holds for a property."""
+    known = schema.get("properties", {})
+    if name in known:
+        return known[name]
+    is_closed = schema.get("additionalProperties") is False and not schema.get("patternProperties")
+    return not is_closed
 
 
 def _constants(schema: Any) -> list[Any] | None:
@@ -46,7 +170,21 @@ def _constants(schema: Any) -> list[Any] | None:
     return values if isinstance(values, list) else None
 
 
-def _types(schema: Any) -> frozenset[str]:
-    named = frozenset("number" if t == "integer" else t for t in types_of(schema))
-    values = _constants(schema)
-    return named if values is None else named & {type_name(value) for value in values}
+def _is_valid(value: Any, schema: Any) -> bool:
+    """Whether a value is valid under type, enum and const."""
+    if "type" in schema:
+        types, name = types_of(schema), type_name(value)
+        is_integer = name == "number" and "integer" in types and is_integral(Decimal(value))
+        if name not in types and not is_integer:
+            return False
+    if "const" in schema and not json_text.equal(value, schema["const"]):
+        return False
+    return "enum" not in schema or any(json_text.equal(value, x) for x in schema["enum"])
+
+
+def _with_integer(types: frozenset[str]) -> frozenset[str]:
+    return types | {"integer"} if "number" in types else types
+
+
+def _kinds(schema: Any) -> frozenset[str]:
+    return frozenset("number" if t == "integer" else t for t in types_of(schema))

@@ -55,6 +55,13 @@ def is_match(pattern: str, text: str, *, widest: bool = False) -> bool:
     return matches(inside(pattern, widest=widest), canonical(text)[1:-1])
 
 
+@functools.lru_cache(maxsize=4096)
+def never_both(pattern: str, other: str) -> bool:
+    """Whether it is plain that no text matches both patterns: by their first characters."""
+    a, b = (_leading(seq(inside(p, widest=True), QUOTE)) for p in (pattern, other))
+    return _are_apart([a], [b])
+
+
 def canonical(text: str) -> bytes:
     """The canonical spelling of a string, with its quotes."""
     return json.dumps(text, ensure_ascii=False).encode()

@@ -1,9 +1,7 @@
 """The keywords of JSON Schema 2020-12 and draft-07: what becomes of each.
 
-ENFORCED keywords are lowered. REFUSED ones raise UnsupportedConstraint where they could forbid
-something, that is unless their value or the schema's `type` makes them vacuous. Everything else is
-an annotation, as the specification says of unknown keywords. Some are enforced within limits, and
-refused beyond:
+ENFORCED keywords are lowered; everything else is an annotation, as the specification says of
+unknown keywords. Some are enforced within limits, and raise UnsupportedConstraint beyond:
 
     not, oneOf with overlaps    where the negation is: not of uniqueItems, propertyNames,
                                 unevaluated*, nor of what patternProperties and
@@ -17,8 +15,8 @@ refused beyond:
                                 2,000 times digits beside bounds; the negation of integers
     format                      of 2020-12 all but idn-email, idn-hostname and regex; no hostname
                                 has an A-label (xn--)
-    unevaluatedProperties       beside allOf and $ref, not beside branches with properties
-    $ref                        inside the document; alone before draft 2019-09
+    unevaluated*                up to 128 combinations of branches that evaluate different places
+    $ref, $dynamicRef           inside the document and a given registry
 """
 
 from __future__ import annotations
@@ -54,20 +52,9 @@ ENFORCED: Mapping[str, str] = MappingProxyType(
         **dict.fromkeys(("minProperties", "maxProperties"), "object"),
         **dict.fromkeys(("dependentRequired", "dependentSchemas", "dependencies"), "object"),
         "unevaluatedProperties": "object",
-    }
-)
-
-REFUSED: Mapping[str, str] = MappingProxyType(
-    {
-        **dict.fromkeys(("$dynamicRef", "$recursiveRef"), ""),
         "unevaluatedItems": "array",
     }
 )
-
-
-def is_vacuous(keyword: str, value: Any) -> bool:
-    """Whether a refused keyword, with this value, forbids nothing."""
-    return keyword == "unevaluatedItems" and (value is True or value == {})
 
 
 def tupled(value: Any) -> tuple[Any, ...]:
@@ -77,15 +64,23 @@ def tupled(value: Any) -> tuple[Any, ...]:
 
 def types_of(schema: Schema) -> frozenset[str]:
     """The values of `type` ("integer" only where "number" is not allowed), all if absent."""
-    named = schema.get("type", list(TYPES))
+    named = schema.get("type")
+    if named is None and "type" not in schema:
+        return _ALL_TYPES
+    if isinstance(named, str) and named in _ONE_TYPE:
+        return _ONE_TYPE[named]
     names = [named] if isinstance(named, str) else named
     if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
         raise InvalidConstraint(f"type must be a name or a list of names, got {named!r}")
     for name in names:
-        if name not in TYPES and name != "integer":
+        if name not in _ONE_TYPE:
             raise InvalidConstraint(f"unknown type {name!r}; known: integer, {', '.join(TYPES)}")
     found = frozenset(names)
     return found - {"integer"} if "number" in found else found
+
+
+_ALL_TYPES = frozenset(TYPES)
+_ONE_TYPE = MappingProxyType({name: frozenset({name}) for name in (*TYPES, "integer")})
 
 
 def type_name(value: Any) -> str:

@@ -13,7 +13,7 @@ from sestina.lang import json_text
 from sestina.lang.errors import ConstraintLimitExceeded, UnsupportedConstraint
 from sestina.lang.json_schema.contradiction import exclude
 from sestina.lang.json_schema.key_classes import is_match
-from sestina.lang.json_schema.keywords import ENFORCED, REFUSED, Schema, types_of
+from sestina.lang.json_schema.keywords import ENFORCED, Schema, types_of
 from sestina.lang.json_schema.number import check_bound
 
 
@@ -65,7 +65,7 @@ def _refuse(keyword: str, pointer: str) -> NoReturn:
 
 
 def _asserts(keyword: str) -> bool:
-    return keyword in ENFORCED or keyword in REFUSED
+    return keyword in ENFORCED
 
 
 def _equal(a: Any, b: Any) -> bool:

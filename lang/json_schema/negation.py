@@ -4,15 +4,15 @@ A schema is a conjunction of keywords, so its negation is an alternative of nega
 with the types it speaks about: not `{"minimum": 5}` is `{"type": "number", "exclusiveMaximum": 5}`.
 What no keyword can say stays a `not` whose value is a tuple: strings outside a pattern (its
 complement is a regular language), numbers that are no integers or no multiples, objects with a
-name outside a set. Where engines differ, what is left is invalid for all of them: a format is
-negated by a pattern that is wider than any reading of it.
+property that breaks a rule for all properties (`witness`). Where engines differ, what is left is
+invalid for all of them: a format is negated by a pattern that is wider than any reading of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from itertools import pairwise
+from itertools import pairwise, product
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -20,7 +20,6 @@ from sestina.lang.errors import UnsupportedConstraint
 from sestina.lang.json_schema.formats import FORMATS, REFUSED_FORMATS, WIDEST_FORMATS
 from sestina.lang.json_schema.keywords import (
     ENFORCED,
-    REFUSED,
     TYPES,
     Schema,
     count,
@@ -28,11 +27,13 @@ from sestina.lang.json_schema.keywords import (
     types_of,
 )
 from sestina.lang.json_schema.merge import both, tuple_items
+from sestina.lang.json_schema.pieces import flat, tags_first
 
 if TYPE_CHECKING:
     from sestina.lang.json_schema.compiler import Compiler
 
 MAX_EXCLUDED_NUMBERS = 16
+MAX_COUNTED_ITEMS = 6
 
 
 def negate(compiler: Compiler, schema: Any, pointer: str) -> Any:
@@ -44,11 +45,11 @@ def negate(compiler: Compiler, schema: Any, pointer: str) -> Any:
         rule = _RULES.get(keyword)
         if rule is not None:
             pieces += rule(compiler, schema, pointer)
-        elif keyword in ENFORCED or keyword in REFUSED:
+        elif keyword in ENFORCED:
             _refuse(keyword, pointer)
     if any(piece is True for piece in pieces):
         return True
-    live = [piece for piece in pieces if piece is not False]
+    live = tags_first(flat(piece for piece in pieces if piece is not False))
     if not live:
         return False
     return live[0] if len(live) == 1 else {"anyOf": live}
@@ -165,8 +166,6 @@ def _ref(compiler: Compiler, schema: Schema, pointer: str) -> list[Any]:
 
 def _not(compiler: Compiler, schema: Schema, pointer: str) -> list[Any]:
     """Back from a residual `not`: one of its leaves holds, and with it the type it is about."""
-    if any("propertyNames" in leaf for leaf in schema["not"]):
-        _refuse("not", pointer)
     return list(schema["not"])
 
 
@@ -229,10 +228,23 @@ def _items(compiler: Compiler, schema: Schema, pointer: str) -> list[Any]:
     if rest is False:
         pieces.append({"type": "array", "minItems": len(first) + 1})
     elif rest is not True and rest != {}:
-        if first:
-            _refuse("items", pointer)
-        pieces.append({"type": "array", "contains": _is_not(rest)})
+        pieces += _bad_beyond(len(first), rest, pointer)
     return pieces
+
+
+def _bad_beyond(num_first: int, rest: Any, pointer: str) -> list[Any]:
+    """Arrays with a bad item after the first ones: more of them than there are among the first."""
+    if num_first > MAX_COUNTED_ITEMS:
+        _refuse("items", pointer)
+    bad = _is_not(rest)
+    return [
+        {
+            "type": "array",
+            **({"prefixItems": [bad if b else rest for b in held]} if held else {}),
+            **{"contains": bad, "minContains": sum(held) + 1},
+        }
+        for held in product((False, True), repeat=num_first)
+    ]
 
 
 def _prefix_items(compiler: Compiler, schema: Schema, pointer: str) -> list[Any]:
@@ -277,13 +289,19 @@ def _bad_property(name: str, schema: Any) -> Any:
 
 
 def _additional(compiler: Compiler, schema: Schema, pointer: str) -> list[Any]:
-    """Some property beyond those declared. Only false: an extra's value may be given twice."""
-    value = schema["additionalProperties"]
+    """Some property beyond those declared that is not as they should be (`witness`)."""
+    value, known = schema["additionalProperties"], schema.get("properties", {})
+    patterns = schema.get("patternProperties", {})
     if value is True or value == {}:
         return []
-    if value is not False or schema.get("patternProperties"):
-        _refuse("additionalProperties", pointer)
-    return [_other_names(list(schema.get("properties", ())))]
+    if value is False and not patterns:
+        return [_other_names(list(known))]
+    leaf: dict[str, Any] = {"additionalProperties": value}
+    if known:
+        leaf["properties"] = dict.fromkeys(known, True)
+    if patterns:
+        leaf["patternProperties"] = dict.fromkeys(patterns, True)
+    return [{"type": "object", "not": (leaf,)}]
 
 
 def _other_names(names: list[str]) -> Any:
@@ -296,9 +314,20 @@ def _other_names(names: list[str]) -> Any:
 
 
 def _pattern_properties(compiler: Compiler, schema: Schema, pointer: str) -> list[Any]:
-    if any(value not in (True, {}) for value in schema["patternProperties"].values()):
-        _refuse("patternProperties", pointer)
-    return []
+    return [
+        {"type": "object", "not": ({"patternProperties": {pattern: value}},)}
+        for pattern, value in schema["patternProperties"].items()
+        if value not in (True, {})
+    ]
+
+
+def _property_names(compiler: Compiler, schema: Schema, pointer: str) -> list[Any]:
+    names = schema["propertyNames"]
+    if isinstance(names, bool):
+        return [] if names else [{"type": "object", "minProperties": 1}]
+    if names.keys() == {"enum"}:
+        return [_other_names([name for name in names["enum"] if isinstance(name, str)])]
+    return [{"type": "object", "not": ({"propertyNames": names},)}] if names else []
 
 
 def _is_not(schema: Any) -> Any:
@@ -334,6 +363,7 @@ _RULES: Mapping[str, _Rule] = MappingProxyType(
         "properties": _properties,
         "additionalProperties": _additional,
         "patternProperties": _pattern_properties,
+        "propertyNames": _property_names,
         **{
             keyword: _size(type_, keyword)
             for type_, keyword in (

@@ -15,7 +15,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from sestina.lang.errors import UnsupportedConstraint
-from sestina.lang.expr import either, is_nothing, joined, seq
+from sestina.lang.expr import either, is_nothing, joined, seq, times
 from sestina.lang.expr_match import matches
 from sestina.lang.grammar_ir import NOTHING, And, Expr, Part
 from sestina.lang.json_schema.any_order import any_order
@@ -33,14 +33,31 @@ MAX_UNORDERED = 4  # required but not declared, among extras
 MAX_CHOSEN = 100  # ways to meet residual negations
 
 
-def lower_object(compiler: Compiler, schema: Schema, pointer: str, layout: Layout) -> Expr:
-    return _Object(compiler, schema, pointer, layout).lower()
+Witness = tuple[Expr, Any]
+"""The names and the value of a property that an object must end with, beyond those declared."""
+
+
+def lower_object(
+    compiler: Compiler,
+    schema: Schema,
+    pointer: str,
+    layout: Layout,
+    witness: Witness | None = None,
+) -> Expr:
+    return _Object(compiler, schema, pointer, layout, witness).lower()
 
 
 class _Object:
     """One object schema being lowered."""
 
-    def __init__(self, compiler: Compiler, schema: Schema, pointer: str, layout: Layout) -> None:
+    def __init__(
+        self,
+        compiler: Compiler,
+        schema: Schema,
+        pointer: str,
+        layout: Layout,
+        witness: Witness | None,
+    ) -> None:
         self.compiler = compiler
         self.schema = schema
         self.pointer = pointer
@@ -50,6 +67,7 @@ class _Object:
         self.required: list[str] = schema.get("required", [])
         self.patterns: Schema = schema.get("patternProperties", {})
         self.other = schema.get("additionalProperties", True)
+        self.witness = witness
         self.keys: Expr | None = None  # the names that propertyNames allows
 
     def lower(self) -> Expr:
@@ -64,8 +82,12 @@ class _Object:
                 return NOTHING
             if not is_nothing(text):
                 members.append(Member(name, text, name not in needed))
-        extra = self.extras(frozenset(names) | needed)
-        return self.assembled(members, extra, names)
+        classes = self.extra_classes(frozenset(names) | needed)
+        extra = either(self.extra(*one) for one in classes)
+        ending = self.ending(classes)
+        if ending is not None and is_nothing(ending):
+            return NOTHING
+        return self.assembled(members, extra, names, ending)
 
     def read_names(self) -> Schema:
         """The declared names; with a finite propertyNames also those it lists."""
@@ -75,7 +97,7 @@ class _Object:
         where = child(self.pointer, "propertyNames")
         finite = self.compiler.constants(allowed, where)
         if finite is None:
-            self.keys = _key_language(self.compiler, allowed, where)
+            self.keys = key_language(self.compiler, allowed, where)
             return self.known
         listed = [name for name in finite if isinstance(name, str)]
         self.keys = either(quoted(name) for name in listed)
@@ -100,10 +122,10 @@ class _Object:
         text = self.compiler.schema(value, child(self.pointer, *where), self.inner)
         return seq(quoted(name), self.layout.colon, text)
 
-    def extras(self, names: frozenset[str]) -> Expr:
-        """One property that is not declared, in every way it may be."""
+    def extra_classes(self, names: frozenset[str]) -> list[tuple[Expr, Any, str]]:
+        """Properties that are not declared, by what holds for them: names, schema, keyword."""
         if not self.patterns:
-            return self.extra(any_key_except(names), self.other, "additionalProperties")
+            return [(any_key_except(names), self.other, "additionalProperties")]
         groups: list[tuple[Any, list[str]]] = []
         for pattern, value in self.patterns.items():
             same = next((g for v, g in groups if v is value or v == value), None)
@@ -123,8 +145,18 @@ class _Object:
             whole: Any = True if matched else self.other
             for i in sorted(matched):
                 whole = self.compiler.both(whole, groups[i][0])
-            found.append(self.extra(keys, whole, "patternProperties"))
-        return either(found)
+            found.append((keys, whole, "patternProperties"))
+        return found
+
+    def ending(self, classes: list[tuple[Expr, Any, str]]) -> Expr | None:
+        """The property that is the witness."""
+        if self.witness is None:
+            return None
+        names, value = self.witness
+        return either(
+            self.extra(And((names, keys)), self.compiler.both(whole, value), where)
+            for keys, whole, where in classes
+        )
 
     def extra(self, keys: Expr, value: Any, where: str) -> Expr:
         if value is False or is_nothing(keys):
@@ -134,10 +166,15 @@ class _Object:
             keys = And((self.keys, keys))
         return seq(keys, self.layout.colon, text)
 
-    def assembled(self, members: list[Member], extra: Expr, names: Schema) -> Expr:
-        """An object of these members and any number of extras."""
+    def assembled(
+        self, members: list[Member], extra: Expr, names: Schema, ending: Expr | None
+    ) -> Expr:
+        """An object of these members and any number of extras, and then of `ending`."""
         num_needed = sum(not member.may_skip for member in members)
         low, high = size(self.schema, "minProperties", "maxProperties")
+        if ending is not None:  # it is one more than those needed
+            low = 0 if low <= num_needed + 1 else low
+            high = None if high is None else high - 1
         if low - num_needed > 1 and not is_nothing(extra):
             raise UnsupportedConstraint(
                 "minProperties that two extra properties may have to meet together",
@@ -156,6 +193,10 @@ class _Object:
             least = [AtLeast(low - num_needed)] if low > num_needed else []
             body = self.in_order(members, extra, names, [*least, *needs], room)
         may_be_empty = not (low or num_needed or needs)
+        if ending is not None:
+            before = seq(body, self.layout.comma)
+            body = seq(times(before, 0, 1) if may_be_empty else before, ending)
+            may_be_empty = False
         if is_nothing(body) and not may_be_empty:
             return NOTHING
         return self.layout.container(b"{}", body, may_be_empty=may_be_empty)
@@ -225,7 +266,7 @@ class _Object:
         return either(found)
 
 
-def _key_language(compiler: Compiler, schema: Any, pointer: str) -> Expr:
+def key_language(compiler: Compiler, schema: Any, pointer: str) -> Expr:
     """The names, canonically spelled with their quotes, that `propertyNames` allows."""
     if isinstance(schema, bool):
         return any_key_except(frozenset()) if schema else NOTHING

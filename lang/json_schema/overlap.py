@@ -6,37 +6,37 @@ require the same property with different constants (a discriminator), or a name 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import combinations
 from typing import Any, NamedTuple
 
 from sestina.lang import json_text
 from sestina.lang.json_schema.contradiction import exclude
 from sestina.lang.json_schema.keywords import Schema, type_name, types_of
-from sestina.lang.json_schema.refs import resolve
 from sestina.lang.json_schema.shapes import check_shape
 
 MAX_BRANCHES = 300
-MAX_REF_STEPS = 32
+MAX_PARTS = 32
 
 Values = tuple[Any, ...]
+Resolve = Callable[[Any, str], tuple[Any, str]]
 
 
 class Outline(NamedTuple):
     """What a value of a branch must be: one of these types; one of `values` if not None; with one
-    a property `name` valid under `tags[name]`; with all of `required`, and no name that is not in
-    `allowed` (if that is not None) or that is in `forbidden`."""
+    a property `name` valid under all of `tags[name]`; with all of `required`, and no name that is
+    not in `allowed` (if that is not None) or that is in `forbidden`."""
 
     types: frozenset[str]
     values: Values | None
-    tags: Mapping[str, Schema]
+    tags: Mapping[str, list[Schema]]
     required: frozenset[str]
     allowed: frozenset[str] | None
     forbidden: frozenset[str]
 
 
 def overlapping(
-    document: Any, branches: list[Any], pointer: str, given: Schema
+    resolve: Resolve, branches: list[Any], pointer: str, given: Schema
 ) -> list[tuple[int, int]] | None:
     """The pairs of branches that a value might satisfy both of; None if there are too many.
 
@@ -45,7 +45,7 @@ def overlapping(
     if len(branches) > MAX_BRANCHES:
         return None
     outlines = [
-        (i, _outline(document, branch, pointer, given))
+        (i, _outline(resolve, branch, pointer, given))
         for i, branch in enumerate(branches)
         if branch is not False
     ]
@@ -61,7 +61,12 @@ def _exclude(a: Outline, b: Outline) -> bool:
         return False
     if _forbids(a, b) or _forbids(b, a):
         return True
-    return any(name in b.tags and exclude(a.tags[name], b.tags[name]) for name in a.tags)
+    return any(
+        exclude(x, y)
+        for name in a.tags.keys() & b.tags.keys()
+        for x in a.tags[name]
+        for y in b.tags[name]
+    )
 
 
 def _forbids(a: Outline, b: Outline) -> bool:
@@ -75,47 +80,55 @@ def _share(a: Values, b: Values) -> bool:
     return any(json_text.equal(x, y) for x in a for y in b)
 
 
-def _outline(document: Any, branch: Any, pointer: str, given: Schema) -> Outline:
-    schema = _target(document, branch, pointer)
-    values = _constants(schema)
-    types = frozenset("number" if t == "integer" else t for t in types_of(schema))
-    types &= {"number" if t == "integer" else t for t in types_of(given)}
-    needed = frozenset(schema.get("required", ())) | frozenset(given.get("required", ()))
-    if values is not None:
-        types &= {type_name(value) for value in values}
-    tags = {}
-    known = schema.get("properties", {})
-    for name in needed & known.keys():
-        tags[name] = _target(document, known[name], pointer)
-    forbidden = frozenset(name for name, value in known.items() if value is False)
-    is_closed = schema.get("additionalProperties") is False and not schema.get("patternProperties")
-    return Outline(
-        types,
-        values,
-        tags,
-        needed,
-        frozenset(known) if is_closed else None,
-        forbidden,
-    )
+def _outline(resolve: Resolve, branch: Any, pointer: str, given: Schema) -> Outline:
+    types = _kinds(given)
+    values: Values | None = None
+    required = frozenset(given.get("required", ()))
+    allowed: frozenset[str] | None = None
+    parts = _parts(resolve, branch, pointer)
+    for part in parts:
+        types &= _kinds(part)
+        own = _constants(part)
+        if own is not None:
+            types &= {type_name(value) for value in own}
+            values = own if values is None else values
+        required |= frozenset(part.get("required", ()))
+        if part.get("additionalProperties") is False and not part.get("patternProperties"):
+            names = frozenset(part.get("properties", ()))
+            allowed = names if allowed is None else allowed & names
+    known = [(n, s) for part in parts for n, s in part.get("properties", {}).items()]
+    tags: dict[str, list[Schema]] = {}
+    for name, schema in known:
+        if name in required:
+            tags.setdefault(name, []).extend(_parts(resolve, schema, pointer))
+    forbidden = frozenset(name for name, schema in known if schema is False)
+    return Outline(types, values, tags, required, allowed, forbidden)
 
 
-def _constants(schema: Mapping[str, Any]) -> Values | None:
+def _kinds(schema: Schema) -> frozenset[str]:
+    return frozenset("number" if t == "integer" else t for t in types_of(schema))
+
+
+def _constants(schema: Schema) -> Values | None:
     if "const" in schema:
         return (schema["const"],)
     return tuple(schema["enum"]) if "enum" in schema else None
 
 
-def _target(document: Any, schema: Any, pointer: str) -> Mapping[str, Any]:
-    """The schema behind references and one-item allOf; {} (anything) where that is not plain."""
-    for _ in range(MAX_REF_STEPS):
-        check_shape(schema, pointer)
-        if isinstance(schema, bool):
-            return {}
-        if "$ref" in schema:
-            schema, _place = resolve(document, schema["$ref"], pointer)
-        elif len(schema.get("allOf", ())) == 1:
-            schema = schema["allOf"][0]
+def _parts(resolve: Resolve, schema: Any, pointer: str) -> list[Schema]:
+    """Schemas that all hold where this one does: behind references, and of allOf."""
+    found: list[Schema] = []
+    pending = [schema]
+    for _ in range(MAX_PARTS):
+        if not pending:
+            break
+        part = pending.pop()
+        check_shape(part, pointer)
+        if isinstance(part, bool):
+            continue
+        if "$ref" in part:
+            pending.append(resolve(part["$ref"], pointer)[0])
         else:
-            plain: Mapping[str, Any] = schema
-            return plain
-    return {}
+            pending += part.get("allOf", ())
+            found.append(part)
+    return found

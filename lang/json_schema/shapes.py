@@ -9,6 +9,7 @@ from typing import Any
 
 from sestina.lang.errors import InvalidConstraint
 from sestina.lang.json_schema.keywords import count, types_of
+from sestina.lang.json_schema.linking import Reference
 
 
 def check_shape(schema: Any, pointer: str) -> None:
@@ -21,10 +22,10 @@ def check_shape(schema: Any, pointer: str) -> None:
     if not isinstance(schema, dict):
         raise InvalidConstraint("a schema is an object or a boolean", pointer=pointer)
     for keyword, value in schema.items():
-        is_right, what = _SHAPES.get(keyword, _ANYTHING)
-        if not is_right(value):
+        shape = _SHAPES.get(keyword)
+        if shape is not None and not shape[0](value):
             raise InvalidConstraint(
-                f"{keyword} must be {what}, got {value!r:.60}", pointer=pointer, keyword=keyword
+                f"{keyword} must be {shape[1]}, got {value!r:.60}", pointer=pointer, keyword=keyword
             )
 
 
@@ -69,7 +70,6 @@ def _is_accepted_by(read: Callable[[Any], object]) -> Callable[[Any], bool]:
 
 _Shape = tuple[Callable[[Any], bool], str]
 
-_ANYTHING: _Shape = (lambda _: True, "anything")
 _COUNT: _Shape = (_is_accepted_by(count), "a non-negative integer")
 _NUMBER: _Shape = (_is_number, "a number")
 _OBJECT: _Shape = (_is_object, "an object")
@@ -77,7 +77,6 @@ _SCHEMA: _Shape = (_is_schema, "a schema")
 # Several that have met in one place are a tuple, which JSON has not.
 _SOME_SCHEMA: _Shape = (lambda v: _is_schema(v) or isinstance(v, tuple), "a schema")
 _SOME_SCHEMAS: _Shape = (lambda v: _are_schemas(v) and bool(v), "a non-empty list of schemas")
-_TEXT: _Shape = (_is_text, "a string")
 _TEXTS: _Shape = (lambda v: _is_text(v) or isinstance(v, tuple), "a string")
 
 _SHAPES: Mapping[str, _Shape] = MappingProxyType(
@@ -90,11 +89,13 @@ _SHAPES: Mapping[str, _Shape] = MappingProxyType(
         "required": (_are_names, "a list of names"),
         "items": (lambda v: _is_schema(v) or _are_schemas(v), "a schema"),
         "prefixItems": (_are_schemas, "a list of schemas"),
-        "$ref": _TEXT,
+        "$ref": (lambda v: isinstance(v, (str, Reference)), "a string"),
         **dict.fromkeys(("pattern", "format"), _TEXTS),
         **dict.fromkeys(("not", "contains"), _SOME_SCHEMA),
         **dict.fromkeys(("if", "then", "else", "propertyNames"), _SCHEMA),
-        "unevaluatedProperties": _SCHEMA,
+        **dict.fromkeys(("unevaluatedProperties", "unevaluatedItems"), _SCHEMA),
+        # As strings they have become a `$ref` (`linking`).
+        **dict.fromkeys(("$dynamicRef", "$recursiveRef"), (lambda _: False, "a string")),
         "multipleOf": (lambda v: _is_number(v) and v > 0, "a number above 0"),
         "uniqueItems": (lambda v: isinstance(v, bool), "true or false"),
         "dependentRequired": (

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from sestina.lang import json_text
-from sestina.lang.errors import UnsupportedConstraint
+from sestina.lang.errors import ConstraintLimitExceeded, UnsupportedConstraint
 from sestina.lang.json_schema.divisible import is_integral
 from sestina.lang.json_schema.formats import FORMATS, REFUSED_FORMATS, WIDEST_FORMATS, is_of
 from sestina.lang.json_schema.key_classes import is_match
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from sestina.lang.json_schema.compiler import Compiler
 
 MAX_STEPS = 200
+MAX_CHECKS = 300_000
 
 
 def members(compiler: Compiler, schema: Schema, pointer: str) -> list[Any]:
@@ -69,6 +70,11 @@ class Validator:
             return schema
         if self.steps > MAX_STEPS:
             self.refuse("$ref")
+        self.compiler.num_checks += 1
+        if self.compiler.num_checks > MAX_CHECKS:
+            raise ConstraintLimitExceeded(
+                "too many constants under too many schemas", pointer=self.pointer, keyword="enum"
+            )
         if self.compiler.is_only_ref(schema):
             schema = {"$ref": schema["$ref"]}
         self.steps += 1

@@ -55,6 +55,7 @@ def keyword_sets(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, A
             "dependentRequired": st.dictionaries(NAMES, names, max_size=1),
             "dependentSchemas": st.dictionaries(NAMES, inner, max_size=1),
             "unevaluatedProperties": inner,
+            "unevaluatedItems": inner,
             "not": inner,
             "if": inner,
             "then": inner,

@@ -1,8 +1,11 @@
 """The engine's core: expressions, derivatives, liveness and mask walks, compiled by numba.
 
     memory     the array it all lives in           intern, union   making expressions
+    permute    parts in any order                  link            rules of a grammar
+    components, walks                              parts of masks, and how the trie is walked
+    entries, dispatch, compiled                    how all this is compiled, and called
     derive     derivatives, byte classes           liveness        what And and Not leave empty
-    dense      the automaton's table               threads         walking the vocabulary without one
+    dense      the automaton's table               threads         walking a vocabulary without it
     clamp      counters as far as a token sees     masks           masks put together from parts
     assemble   making a whole grammar in one call
 

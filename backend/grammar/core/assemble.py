@@ -1,8 +1,9 @@
-"""Running a list of instructions that makes expressions: one call for a whole grammar.
+"""Running the instructions that make a grammar's expressions: a call or two for a whole grammar.
 
-Instruction i is code[i], four numbers, and makes out[i]; operands are numbers of earlier ones.
+Instruction i is code[i], four numbers, and makes one expression; its operands are instructions
+before it. Grammars come as instructions for the start and all rules, with what they share once.
 
-    KNOWN    x          the expression x
+    KNOWN    x y        the expression x, made by a tree of height y
     LITERAL  x y        the bytes args[x : x + y]
     LONG     x y        the bytes pool[x : x + y]
     SET      x          the byte set args[x : x + SET_WORDS]
@@ -10,6 +11,11 @@ Instruction i is code[i], four numbers, and makes out[i]; operands are numbers o
     CAT, ALT, AND  x y  the operands args[x : x + y]; what And leaves empty is EMPTY
     NOT      x          the complement of operand x
     REPEAT   x y z      y to z copies of operand x, z -1 for any number
+    RULE     x          rule x
+    PERMUTE  x y        args[x : x + y] the separator's instruction and the parts'; behind them lo,
+                        hi (-1 for no bound) and the flags of each part, see `permute`
+
+An instruction with a rule below it is open, any other closed.
 """
 
 from __future__ import annotations
@@ -31,53 +37,108 @@ from sestina.backend.grammar.core.entries import (
 from sestina.backend.grammar.core.intern import byte_set, intern_words, one_byte, special
 from sestina.backend.grammar.core.memory import (
     EPSILON,
+    HAS_SPECIAL,
     OK,
+    RECURSIVE,
     SET_WORDS,
     STATUS,
     TOP,
     Words,
+    has,
     push,
 )
+from sestina.backend.grammar.core.permute import permute
 
-KNOWN, LITERAL, LONG, SET, SPECIAL, CAT, ALT, AND, NOT, REPEAT = range(10)
+KNOWN, LITERAL, LONG, SET, SPECIAL, CAT, ALT, AND, NOT, REPEAT, RULE, PERMUTE = range(12)
+
+OPEN = -1
+"""In place of an open instruction's expression."""
+
+SPECIAL_IN_BOOLEAN = -2
+"""In place of an And or Not of something with control tokens, which is refused."""
 
 
 @jit
-def assemble(mem: Words, code: Words, args: Words) -> Words:
-    """The expressions of all instructions, int64 [len(code)]. Look at mem[STATUS] afterwards."""
-    out = np.zeros(len(code), np.int64)
+def assemble_closed(mem: Words, code: Words, args: Words) -> tuple[Words, Words]:
+    """The expressions of all closed instructions, OPEN for the others, and the heights of all.
+
+    Both int64 [len(code)]. Look at mem[STATUS] afterwards.
+    """
+    out = np.full(len(code), OPEN, np.int64)
+    height = np.ones(len(code), np.int64)
     for i in range(len(code)):
         if mem[STATUS] != OK:
             break
-        op, x, y, z = code[i, 0], code[i, 1], code[i, 2], code[i, 3]
-        start = mem[TOP]
+        op, x, y = code[i, 0], code[i, 1], code[i, 2]
+        is_open, has_special = op == RULE, False
         if op == KNOWN:
-            out[i] = x
-        elif op == LITERAL:
-            out[i] = _short_literal(mem, args, x, y)
-        elif op == LONG:
-            out[i] = literal(mem, x, y)
-        elif op == SET:
-            for w in range(SET_WORDS):
-                push(mem, args[x + w])
-            out[i] = byte_set(mem, start)
-        elif op == SPECIAL:
-            out[i] = special(mem, x)
-        elif op == REPEAT:
-            out[i] = repeat(mem, out[x], y, z)
-        elif op == NOT:
-            out[i] = live(mem, complement(mem, out[x]))
-        elif op == CAT:
-            found = EPSILON
-            for k in range(x + y - 1, x - 1, -1):
-                found = cat(mem, out[args[k]], found)
-            out[i] = found
-        else:
-            for k in range(x, x + y):
-                push(mem, out[args[k]])
-            out[i] = alt(mem, start, FACTOR_DEPTH) if op == ALT else live(mem, both(mem, start))
-        mem[TOP] = start
-    return out
+            height[i] = y
+        for k in range(num_operands(code, i)):
+            j = operand(code, args, i, k)
+            height[i] = max(height[i], height[j] + 1)
+            is_open = is_open or out[j] < 0
+            has_special = has_special or (out[j] >= 0 and has(mem, out[j], HAS_SPECIAL))
+        if op in (AND, NOT) and has_special:
+            out[i] = SPECIAL_IN_BOOLEAN
+        elif not is_open:
+            out[i] = x if op == KNOWN else make(mem, code, args, i, out)
+    return out, height
+
+
+@jit
+def num_operands(code: Words, i: int) -> int:
+    """How many instructions an instruction refers to."""
+    op = code[i, 0]
+    if op in (CAT, ALT, AND, PERMUTE):
+        return code[i, 2]
+    return 1 if op in (NOT, REPEAT) else 0
+
+
+@jit
+def operand(code: Words, args: Words, i: int, k: int) -> int:
+    """The number of its k-th operand."""
+    return code[i, 1] if code[i, 0] in (NOT, REPEAT) else args[code[i, 1] + k]
+
+
+@jit
+def make(mem: Words, code: Words, args: Words, i: int, out: Words) -> int:
+    """The expression of an instruction but KNOWN and RULE, given those of its operands."""
+    op, x, y, z = code[i, 0], code[i, 1], code[i, 2], code[i, 3]
+    start = mem[TOP]
+    if op == LITERAL:
+        return _short_literal(mem, args, x, y)
+    if op == LONG:
+        return literal(mem, x, y)
+    if op == SPECIAL:
+        return special(mem, x)
+    if op == REPEAT:
+        return repeat(mem, out[x], y, z)
+    if op == NOT:
+        return live(mem, complement(mem, out[x]))
+    if op == CAT:
+        found = EPSILON
+        for k in range(x + y - 1, x - 1, -1):
+            found = cat(mem, out[args[k]], found)
+        return found
+    if op == PERMUTE:
+        for word in (out[args[x]], args[x + y], args[x + y + 1], y - 1):
+            push(mem, word)
+        for k in range(1, y):
+            push(mem, out[args[x + k]])
+            push(mem, args[x + y + 1 + k])
+        return permute(mem, start)
+    if op == SET:
+        for w in range(SET_WORDS):
+            push(mem, args[x + w])
+        found = byte_set(mem, start)
+    else:
+        for k in range(x, x + y):
+            push(mem, out[args[k]])
+        found = alt(mem, start, FACTOR_DEPTH) if op == ALT else both(mem, start)
+        if op == AND and not has(mem, found, RECURSIVE):
+            found = live(mem, found)
+    mem[TOP] = start
+    return found
 
 
 @jit
@@ -87,4 +148,6 @@ def _short_literal(mem: Words, args: Words, x: int, count: int) -> int:
     start = mem[TOP]
     for k in range(x, x + count):
         push(mem, args[k])
-    return intern_words(mem, memory.LITERAL, start, count, 0, count)
+    found = intern_words(mem, memory.LITERAL, start, count, 0, count)
+    mem[TOP] = start
+    return found

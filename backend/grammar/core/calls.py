@@ -6,14 +6,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sestina.backend.grammar.core import intern
-from sestina.backend.grammar.core.compiled import jit
-from sestina.backend.grammar.core.entries import clamped, derivative, live, partition, step
+from sestina.backend.grammar.core.compiled import jit, word
+from sestina.backend.grammar.core.entries import (
+    clamped,
+    derivative,
+    live,
+    partition,
+    repeat,
+    step,
+)
 from sestina.backend.grammar.core.liveness import pay_for_state
 from sestina.backend.grammar.core.memory import (
+    ALIVE,
     BYTE_CLASS,
+    DEAD,
     EMPTY,
     FLAGS,
-    HAS_SPECIAL,
+    KIND,
     LITERAL,
     NULLABLE,
     NUM_BYTES,
@@ -23,11 +32,17 @@ from sestina.backend.grammar.core.memory import (
     STATUS,
     Int32s,
     Words,
+    X,
+    Y,
+    Z,
     has,
     kind_of,
     node,
     x_of,
+    y_of,
+    z_of,
 )
+from sestina.backend.grammar.core.permute import body
 
 
 @jit
@@ -43,19 +58,6 @@ def add_bytes(mem: Words, data: NDArray[np.uint8]) -> int:
 
 
 @jit
-def make_rule(mem: Words, number: int, nullable: bool, has_special: bool) -> int:
-    """The rule of a number, still without a body."""
-    flags = HAS_SPECIAL if has_special else 0
-    return intern.rule(mem, number, nullable, 0 if nullable else 1, flags)
-
-
-@jit
-def give_body(mem: Words, rule: int, body: int) -> None:
-    """See `intern.set_body`."""
-    intern.set_body(mem, rule, body)
-
-
-@jit
 def clamp(mem: Words, e: int, max_len: int) -> int:
     """See `clamp.clamped`."""
     return clamped(mem, e, max_len)
@@ -65,6 +67,12 @@ def clamp(mem: Words, e: int, max_len: int) -> int:
 def enter(mem: Words, e: int) -> None:
     """Begin in a live expression: a state like those that follow."""
     pay_for_state(mem, e)
+
+
+@jit
+def make_live(mem: Words, e: int) -> int:
+    """See `liveness.live`."""
+    return live(mem, e)
 
 
 @jit
@@ -85,7 +93,7 @@ def advance(mem: Words, e: int, data: NDArray[np.uint8]) -> int:
     for b in data:
         if e == EMPTY or mem[STATUS] != OK:
             break
-        e = step(mem, e, np.int64(b))
+        e = step(mem, e, word(b))
     return e
 
 
@@ -97,8 +105,34 @@ def advance_token(
     for k in range(starts[token_id], starts[token_id + 1]):
         if e == EMPTY or mem[STATUS] != OK:
             break
-        e = step(mem, e, np.int64(spelling[k]))
+        e = step(mem, e, word(spelling[k]))
     return e
+
+
+@jit
+def mark_liveness(mem: Words, e: int, is_alive: bool) -> None:
+    """Note what was found out elsewhere about an expression."""
+    mem[node(mem, e) + FLAGS] |= ALIVE if is_alive else DEAD
+
+
+@jit
+def columns_of(mem: Words, e: int) -> Words:
+    """kind, x, y, z and flags of an expression."""
+    n = node(mem, e)
+    return np.array([mem[n + KIND], mem[n + X], mem[n + Y], mem[n + Z], mem[n + FLAGS]])
+
+
+@jit
+def language_of(mem: Words, e: int) -> int:
+    """See `permute.body`."""
+    return body(mem, e)
+
+
+@jit
+def one_less(mem: Words, e: int) -> int:
+    """What follows one copy in a REPEAT."""
+    lo, hi = y_of(mem, e), z_of(mem, e)
+    return repeat(mem, x_of(mem, e), max(lo - 1, 0), hi if hi < 0 else hi - 1)
 
 
 @jit
@@ -119,7 +153,7 @@ def next_bytes(mem: Words, e: int) -> Words:
         if after[k] < 0:
             after[k] = live(mem, derivative(mem, e, b))
         if after[k]:
-            words[b >> 6] |= np.int64(1) << np.int64(b & 63)
+            words[b >> 6] |= word(1) << word(b & 63)
     return words
 
 

@@ -48,9 +48,7 @@ def clamped(mem: Words, e: int, max_len: int) -> int:
     kind = kind_of(mem, e)
     found = e
     if kind == CAT:
-        head, tail = x_of(mem, e), y_of(mem, e)
-        rest = max_len - min_len_of(mem, head) // _GRAIN * _GRAIN
-        found = cat(mem, clamped_part(mem, head, max_len), clamped_part(mem, tail, rest))
+        found = _clamped_sequence(mem, e, max_len)
     elif kind == ALT:
         start = mem[TOP]
         for k in range(y_of(mem, e)):
@@ -61,4 +59,20 @@ def clamped(mem: Words, e: int, max_len: int) -> int:
         item = clamped_part(mem, x_of(mem, e), max_len)
         found = repeat(mem, item, lo, -1 if hi > max_len else hi)
     remember(mem, e, CLAMP_KEY + max_len, found)
+    return found
+
+
+@jit
+def _clamped_sequence(mem: Words, e: int, max_len: int) -> int:
+    """A loop, not a recursion: thousands of parts that may be left out can stand in a row."""
+    start = mem[TOP]
+    while kind_of(mem, e) == CAT and max_len > 0 and has(mem, e, COUNTED):
+        head = x_of(mem, e)
+        push(mem, clamped_part(mem, head, max_len))
+        max_len -= min_len_of(mem, head) // _GRAIN * _GRAIN
+        e = y_of(mem, e)
+    found = e if kind_of(mem, e) == CAT else clamped_part(mem, e, max_len)
+    for k in range(mem[TOP] - 1, start - 1, -1):
+        found = cat(mem, mem[k], found)
+    mem[TOP] = start
     return found

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
+import numpy as np
 
 from sestina.kernels.token_mask import cpu
 
@@ -19,6 +20,12 @@ def jit(function: AnyFunction) -> AnyFunction:
     compiled = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
     keep_while_unchanged(compiled)
     return cast(AnyFunction, compiled)
+
+
+def _word(x: Any) -> int:
+    """Any integer as a word of the memory. Arguments are all words, so that a function is compiled
+    once, and not for each width of its integers."""
+    return np.int64(x)  # type: ignore[return-value]
 
 
 def keep_while_unchanged(compiled: Any) -> None:
@@ -36,3 +43,6 @@ def _stamp() -> tuple[tuple[str, int, int], ...]:
     files = [*sorted(Path(__file__).parent.glob("*.py")), Path(cpu.__file__)]
     stats = [(path.name, path.stat()) for path in files]
     return tuple((name, stat.st_mtime_ns, stat.st_size) for name, stat in stats)
+
+
+word = jit(_word)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sestina.backend.grammar.core.compiled import jit
+from sestina.backend.grammar.core.compiled import jit, word
 from sestina.backend.grammar.core.dense import ACCEPTING, after, row_of
 from sestina.backend.grammar.core.derive import first_bytes
 from sestina.backend.grammar.core.entries import derivative, live, without_complements
@@ -111,8 +111,8 @@ def _table_component(w: Walk, head: int) -> int:
     states[0] = row_of(mem, table, head)
     i = 0
     while i < w.num_short:
-        level = np.int64(tokens.depth[i])
-        reached = after(mem, table, states[level], np.int64(tokens.byte[i]))
+        level = word(tokens.depth[i])
+        reached = after(mem, table, states[level], word(tokens.byte[i]))
         if mem[STATUS] != OK:
             return NO_COMPONENT
         path[level] = i
@@ -128,7 +128,7 @@ def _table_component(w: Walk, head: int) -> int:
                 entries[count] = path[level]
                 count += 1
             level -= 1
-        i = np.int64(tokens.end[i])
+        i = word(tokens.end[i])
     entries[:count].sort()
     return _keep(w, head, row, entries, count)
 
@@ -148,7 +148,7 @@ def _narrowed_component(w: Walk, head: int, wider: int, base: int) -> int:
     _bytes_of_complements(mem, head, may_differ[0])
     i = 0
     while i < w.num_short:
-        level, b = np.int64(tokens.depth[i]), np.int64(tokens.byte[i])
+        level, b = word(tokens.depth[i]), word(tokens.byte[i])
         if level > 0:
             if num_seen == len(seen):
                 seen = np.concatenate((seen, np.empty_like(seen)))
@@ -156,7 +156,7 @@ def _narrowed_component(w: Walk, head: int, wider: int, base: int) -> int:
             seen[num_seen] = i
             is_entry[num_seen] = has(mem, mine[level], NULLABLE)
             num_seen += 1
-        below = np.int64(tokens.end[i])
+        below = word(tokens.end[i])
         if not (may_differ[level, b >> 6] >> (b & 63)) & 1:
             i = below
             continue

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sestina.backend.grammar.core.compiled import jit
+from sestina.backend.grammar.core.compiled import jit, word
 from sestina.backend.grammar.core.entries import derivative, live, partition
 from sestina.backend.grammar.core.liveness import pay_for_state
 from sestina.backend.grammar.core.memory import (
@@ -33,6 +33,7 @@ from sestina.backend.grammar.core.memory import (
     NUM_DENSE,
     NUM_NODES,
     OK,
+    PERMUTE,
     POOL,
     REPEAT,
     RULE,
@@ -97,12 +98,12 @@ def after(mem: Words, table: Int32s, row: int, byte: int) -> int:
     """The row after a byte."""
     if table[row, byte] == UNKNOWN:
         _expand(mem, table, row)
-    return np.int64(table[row, byte])
+    return word(table[row, byte])
 
 
 @jit
 def _expand(mem: Words, table: Int32s, row: int) -> None:
-    e = np.int64(table[row, EXPR])
+    e = word(table[row, EXPR])
     count = partition(mem, e)
     classes = mem[BYTE_CLASS : BYTE_CLASS + NUM_BYTES].copy()  # liveness makes its own
     targets = np.full(count, UNKNOWN, np.int64)
@@ -130,7 +131,7 @@ def is_state(mem: Words, e: int) -> bool:
     over many characters, which have few states and would make many threads."""
     kind = kind_of(mem, e)
     if kind != REPEAT:
-        return kind == AND or kind == NOT
+        return kind in (AND, NOT)
     item = node(mem, x_of(mem, e)) + FLAGS
     if not mem[item] & (WIDE | NARROW):
         found = WIDE if _is_wide(mem, x_of(mem, e)) else NARROW
@@ -156,7 +157,7 @@ def _is_wide(mem: Words, item: int) -> bool:
 
 
 @jit
-def _is_flat(mem: Int32s, item: int) -> bool:
+def _is_flat(mem: Words, item: int) -> bool:
     """Whether an item is a small regular expression without large loops."""
     start = mem[TOP]
     flat, count = True, 0
@@ -166,7 +167,7 @@ def _is_flat(mem: Int32s, item: int) -> bool:
         e = mem[mem[TOP]]
         kind = kind_of(mem, e)
         count += 1
-        if count > _MAX_ITEM or kind in (RULE, AND, NOT, SPECIAL):
+        if count > _MAX_ITEM or kind in (RULE, AND, NOT, SPECIAL, PERMUTE):
             flat = False
         elif kind == CAT:
             push(mem, x_of(mem, e))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sestina.backend.grammar.core.compiled import jit
+from sestina.backend.grammar.core.compiled import jit, word
 from sestina.backend.grammar.core.entries import (
     FACTOR_DEPTH,
     alt,
@@ -39,6 +39,7 @@ from sestina.backend.grammar.core.memory import (
     NULLABLE,
     NUM_BYTES,
     OK,
+    PERMUTE,
     POOL,
     REPEAT,
     RULE,
@@ -58,6 +59,7 @@ from sestina.backend.grammar.core.memory import (
     y_of,
     z_of,
 )
+from sestina.backend.grammar.core.permute import body
 
 _FEW = 4  # an alternation of so many is derived faster than it is remembered
 
@@ -87,8 +89,8 @@ def derivative(mem: Words, e: int, symbol: int) -> int:
     mem[DEPTH] += 1
     if kind == CAT:
         found = _of_cat(mem, e, symbol)
-    elif kind == RULE:
-        found = derive_part(mem, y_of(mem, e), symbol)
+    elif kind in (RULE, PERMUTE):
+        found = derive_part(mem, body(mem, e), symbol)
     elif kind == REPEAT:
         found = _of_repeat(mem, e, symbol)
     elif kind == NOT:
@@ -207,7 +209,7 @@ def first_bytes(mem: Words, e: int, words: Words) -> None:
                 words[k] |= mem[mem[POOL] + x_of(mem, e) + k]
         elif kind == LITERAL:
             b = mem[mem[POOL] + x_of(mem, e)]
-            words[b >> 6] |= np.int64(1) << (b & 63)
+            words[b >> 6] |= word(1) << (b & 63)
         elif kind == NOT:
             words[:] = -1
         elif kind == AND:
@@ -219,7 +221,7 @@ def first_bytes(mem: Words, e: int, words: Words) -> None:
 
 @jit
 def _push_first_parts(mem: Words, e: int) -> None:
-    """The parts that a CAT, ALT, REPEAT or RULE may begin with."""
+    """The parts that anything but an And or Not may begin with."""
     kind = kind_of(mem, e)
     if kind == CAT:
         push(mem, x_of(mem, e))
@@ -230,8 +232,8 @@ def _push_first_parts(mem: Words, e: int) -> None:
             push(mem, mem[mem[POOL] + x_of(mem, e) + k])
     elif kind == REPEAT:
         push(mem, x_of(mem, e))
-    elif kind == RULE:
-        push(mem, y_of(mem, e))
+    elif kind in (RULE, PERMUTE):
+        push(mem, body(mem, e))
 
 
 @jit

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import numba
+from numba import carray  # type: ignore[attr-defined]
 from numba.core.ccallback import CFunc
 
 from sestina.backend.grammar.core import clamp, derive, entries, intern, liveness, union
@@ -30,7 +30,7 @@ def _compiled(function: Callable[..., int]) -> Any:
 
 
 def _algebra(words: Any, size: int, do: int, x: int, y: int, z: int) -> int:
-    mem = numba.carray(words, size)
+    mem = carray(words, size)
     if do == entries.DO_CAT:
         return intern.cat(mem, x, y)
     if do == entries.DO_ALT:
@@ -47,7 +47,7 @@ def _algebra(words: Any, size: int, do: int, x: int, y: int, z: int) -> int:
 
 
 def _language(words: Any, size: int, do: int, x: int, y: int, z: int) -> int:
-    mem = numba.carray(words, size)
+    mem = carray(words, size)
     if do == entries.DO_DERIVE:
         return derive.derivative(mem, x, y)
     if do == entries.DO_LIVE:

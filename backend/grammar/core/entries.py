@@ -22,16 +22,14 @@ from sestina.backend.grammar.core.memory import ALGEBRA, LANGUAGE, Words
 (DO_DERIVE, DO_LIVE, DO_STEP, DO_PARTITION, DO_CLAMP) = range(5)
 
 FACTOR_DEPTH = 16
-"""How many equal heads in a row `alt` factors out; beyond it the result is larger, not different."""
+"""How many equal heads in a row `alt` factors out; beyond it results are larger, not different."""
 
-SIGNATURE = types.int64(
-    types.CPointer(types.int64), types.int64, types.int64, types.int64, types.int64, types.int64
-)
+_POINTER: Any = types.CPointer(types.int64)  # type: ignore[no-untyped-call]
+SIGNATURE = types.int64(_POINTER, *[types.int64] * 5)
 """(words of the memory, how many, what to do, x, y, z)."""
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _call(
+def _emit_call(
     typing: Any, address: Any, mem: Any, do: Any, x: Any, y: Any, z: Any
 ) -> tuple[Any, Callable[..., Any]]:
     signature = types.int64(types.int64, mem, *[types.int64] * 4)
@@ -45,6 +43,9 @@ def _call(
         return builder.call(function, [words.data, words.nitems, *numbers])
 
     return signature, emit
+
+
+_call: Any = intrinsic(_emit_call)
 
 
 # ---- algebra: making expressions, see `intern` and `union`

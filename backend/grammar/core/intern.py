@@ -10,10 +10,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sestina.backend.grammar.core.compiled import jit
+from sestina.backend.grammar.core.compiled import jit, word
 from sestina.backend.grammar.core.memory import (
     ALL,
     ALPHABET,
+    BODY,
     BOOLEAN,
     BYTE_SETS,
     CAT,
@@ -109,15 +110,15 @@ def _add(
 
 
 @jit
-def _mix(h: np.int64, value: int) -> np.int64:
-    h = (h ^ np.int64(value)) * np.int64(0x5BD1E995)
-    return (h ^ (h >> 15)) & np.int64(0x7FFFFFFF)
+def _mix(h: int, value: int) -> int:
+    h = (h ^ word(value)) * word(0x5BD1E995)
+    return (h ^ (h >> 15)) & word(0x7FFFFFFF)
 
 
 @jit
 def intern(mem: Words, kind: int, x: int, y: int, z: int, flags: int, min_len: int) -> int:
     """The expression of these numbers."""
-    h = _mix(_mix(_mix(_mix(np.int64(kind), x), y), z), 11)
+    h = _mix(_mix(_mix(_mix(word(kind), x), y), z), 11)
     at = h & mem[SLOTS_MASK]
     while True:
         e = mem[mem[SLOTS] + at]
@@ -156,7 +157,7 @@ def _find_words(mem: Words, kind: int, h: int, start: int, count: int) -> int:
 
 @jit
 def _hash_words(mem: Words, kind: int, start: int, count: int) -> int:
-    h = _mix(np.int64(kind), count)
+    h = _mix(word(kind), count)
     for k in range(start, start + count):
         h = _mix(h, mem[k])
     return h
@@ -189,7 +190,7 @@ def intern_words(mem: Words, kind: int, start: int, count: int, flags: int, min_
 @jit
 def byte_set(mem: Words, start: int) -> int:
     """One byte of the set in mem[start : start + 8], which is cut to the alphabet in place."""
-    some = np.int64(0)
+    some = word(0)
     for w in range(SET_WORDS):
         mem[start + w] &= mem[ALPHABET + w]
         some |= mem[start + w]
@@ -206,7 +207,7 @@ def one_byte(mem: Words, b: int) -> int:
         return known
     start = mem[TOP]
     for w in range(SET_WORDS):
-        push(mem, np.int64(1) << np.int64(b & 63) if w == b >> 6 else np.int64(0))
+        push(mem, word(1) << word(b & 63) if w == b >> 6 else word(0))
     made = byte_set(mem, start)
     mem[TOP] = start
     if mem[STATUS] == OK:
@@ -247,18 +248,22 @@ def special(mem: Words, k: int) -> int:
     return intern(mem, SPECIAL, k, 0, 0, HAS_SPECIAL, 1)
 
 
+OF_BODY, RECURSIVE_IN, ALONE = range(3)
+"""What tells a rule apart: its body; its body with a mark in its own place; its number."""
+
+
 @jit
-def rule(mem: Words, number: int, nullable: bool, min_len: int, flags: int) -> int:
-    """A rule that matches something; give it a body (`set_body`) before taking derivatives."""
-    return intern(
-        mem, RULE, number, 0, 0, RECURSIVE | flags | (NULLABLE if nullable else 0), min_len
-    )
+def rule(mem: Words, x: int, kind: int, flags: int) -> int:
+    """A rule that matches something, told apart by x in the way of `kind`; flags: NULLABLE and
+    HAS_SPECIAL. Give it a body (`set_body`) before taking derivatives."""
+    min_len = 0 if flags & NULLABLE else 1
+    return intern(mem, RULE, x, kind, 0, RECURSIVE | flags, min_len)
 
 
 @jit
 def set_body(mem: Words, e: int, body: int) -> None:
-    """The language of a rule. Not part of what tells it apart."""
-    mem[node(mem, e) + Y] = body
+    """Say what a rule matches."""
+    mem[node(mem, e) + BODY] = body
 
 
 # ---- sequence, repetition, complement

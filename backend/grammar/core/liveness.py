@@ -18,6 +18,7 @@ from sestina.backend.grammar.core.memory import (
     ALIVE,
     ALT,
     AND,
+    ASK_LIVENESS,
     ASKED,
     BOOLEAN,
     BYTE_CLASS,
@@ -101,7 +102,7 @@ def live(mem: Words, e: int) -> int:
         for k in range(y_of(mem, e)):
             push(mem, live_part(mem, mem[mem[POOL] + x_of(mem, e) + k]))
         found = alt(mem, start, FACTOR_DEPTH)
-    elif (kind == AND or kind == NOT) and _is_dead(mem, e):
+    elif kind in (AND, NOT) and _is_dead(mem, e):
         found = EMPTY
     if mem[STATUS] == OK:
         mem[node(mem, e) + LIVE] = found + 1
@@ -120,7 +121,8 @@ def _is_dead(mem: Words, e: int) -> bool:
         return False
     if not has(mem, e, DEAD):
         if has(mem, e, RECURSIVE):
-            mem[ASKED] = e
+            mem[ASKED] = e  # see `sestina.backend.grammar.recursion`
+            mem[STATUS] = ASK_LIVENESS
             return False
         if _is_alive_at_once(mem, e):
             return False

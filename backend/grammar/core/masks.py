@@ -15,7 +15,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from sestina.backend.grammar.core.compiled import jit
+from sestina.backend.grammar.core.compiled import jit, word
 from sestina.backend.grammar.core.components import component
 from sestina.backend.grammar.core.dense import is_state, row_of
 from sestina.backend.grammar.core.entries import cat, clamped, repeat
@@ -26,6 +26,7 @@ from sestina.backend.grammar.core.memory import (
     EPSILON,
     NULLABLE,
     OK,
+    PERMUTE,
     POOL,
     REPEAT,
     RULE,
@@ -40,6 +41,7 @@ from sestina.backend.grammar.core.memory import (
     y_of,
     z_of,
 )
+from sestina.backend.grammar.core.permute import body
 from sestina.backend.grammar.core.threads import Tokens
 from sestina.backend.grammar.core.walks import (
     Walk,
@@ -130,7 +132,7 @@ def fill_past(
     for first, stop in ((0, num_short), (num_short, len(tokens.byte))):
         at = find(tokens, prefix, first, stop)
         if at >= 0:
-            walk_range(w, start, start + 1, at + 1, np.int64(tokens.end[at]), row)
+            walk_range(w, start, start + 1, at + 1, word(tokens.end[at]), row)
     mem[TOP] = start
 
 
@@ -149,8 +151,8 @@ def _spread(mem: Words, e: int) -> int:
         seen.add(e)
         head, tail = head_of(mem, e), tail_of(mem, e)
         kind = kind_of(mem, head)
-        if kind == RULE:
-            todo.append(cat(mem, y_of(mem, head), tail))
+        if kind in (RULE, PERMUTE):
+            todo.append(cat(mem, body(mem, head), tail))
         elif is_state(mem, head):
             composed.append(e)
             if has(mem, head, NULLABLE):

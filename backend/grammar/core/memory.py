@@ -50,11 +50,12 @@ Int32s = NDArray[np.int32]
     NUM_COMPONENTS,
     NUM_ENTRIES,
     ASKED,
+    NUM_RULES,
     ALGEBRA,  # the addresses of what `entries` calls
     LANGUAGE,
-) = range(23)
+) = range(24)
 
-SPENT = 24
+SPENT = 26
 """Where the account of the grammar that pays is: what it has used, and at most may."""
 EXPRESSIONS, STATES, MAX_EXPRESSIONS, MAX_STATES, MAX_LIVENESS_STEPS, MAX_DEPTH = range(
     SPENT, SPENT + 6
@@ -64,7 +65,7 @@ NUM_SPENT = 6
 NUM_BYTES = 256
 SET_WORDS = 4
 
-ALPHABET = 32  # SET_WORDS words: the bytes that texts are made of
+ALPHABET = 34  # SET_WORDS words: the bytes that texts are made of
 BYTE_SETS = ALPHABET + SET_WORDS  # NUM_BYTES words: the expression of each byte, 0 until made
 BYTE_CLASS = BYTE_SETS + NUM_BYTES  # NUM_BYTES words: see `derive.partition`
 HEADER_LEN = BYTE_CLASS + NUM_BYTES
@@ -81,21 +82,23 @@ HEADER_LEN = BYTE_CLASS + NUM_BYTES
     AND,  # pool[x : x + y] all of these at once, likewise
     NOT,  # every byte string that x does not match
     REPEAT,  # y to z copies of x; z -1 is no upper bound
-    RULE,  # y, which may contain the rule itself; x tells rules apart
+    RULE,  # its BODY, which may contain the rule itself; x and y tell rules apart
     SPECIAL,  # the control token of symbol NUM_BYTES + x
-    PERMUTE,  # members in any order, see `permute`
-) = range(12)
+    PERMUTE,  # parts in any order; see `permute` for this and the two below, which are no languages
+    TEMPLATE,
+    SEEN_PARTS,
+) = range(14)
 
 EMPTY, EPSILON, ALL = 0, 1, 2
 """The expressions that every machine begins with: nothing, the empty text, every byte string."""
 
-KIND, X, Y, Z, FLAGS, MIN_LEN, LIVE, DENSE, COMPONENT, HASH, MARK, SEEN, POSITION = range(13)
-NODE_LEN = 13
+KIND, X, Y, Z, FLAGS, MIN_LEN, LIVE, DENSE, COMPONENT, HASH, MARK, SEEN, POSITION, BODY = range(14)
+NODE_LEN = 14
 
 # MIN_LEN: bytes of the shortest text, exact unless BOOLEAN (then at most that).
 # LIVE: 1 + what `liveness.live` made of it, 0 until asked. DENSE: its row of the table, 0 if none.
-# COMPONENT: 1 + its number, see `components`, 0 if it has none yet. MARK, SEEN, POSITION: scratch of
-# searches, valid in one epoch.
+# COMPONENT: 1 + its number, see `components`, 0 if it has none yet. MARK, SEEN, POSITION: scratch
+# of searches, valid in one epoch. BODY: what a RULE or PERMUTE stands for.
 
 NULLABLE = 1  # matches the empty text
 BOOLEAN = 2  # has an And or Not that could match nothing
@@ -115,7 +118,9 @@ LONG = 1 << 28
 
 # ---- what STATUS says
 
-OK, NODES_FULL, POOL_FULL, STACK_FULL, MEMO_FULL, TABLE_FULL, COMPONENTS_FULL = range(7)
+OK, NODES_FULL, POOL_FULL, STACK_FULL, MEMO_FULL, TABLE_FULL, COMPONENTS_FULL, ASK_LIVENESS = range(
+    8
+)
 LIMIT_EXPRESSIONS, LIMIT_STATES, LIMIT_LIVENESS, LIMIT_DEPTH = range(16, 20)
 
 

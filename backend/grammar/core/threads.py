@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sestina.backend.grammar.core.compiled import jit
+from sestina.backend.grammar.core.compiled import jit, word
 from sestina.backend.grammar.core.dense import ACCEPTING, after, is_state, row_of
 from sestina.backend.grammar.core.memory import (
     ALT,
@@ -25,6 +25,7 @@ from sestina.backend.grammar.core.memory import (
     LITERAL,
     NUM_BYTES,
     OK,
+    PERMUTE,
     POOL,
     REPEAT,
     RULE,
@@ -38,6 +39,7 @@ from sestina.backend.grammar.core.memory import (
     y_of,
     z_of,
 )
+from sestina.backend.grammar.core.permute import body
 from sestina.kernels.token_mask.cpu import allow
 
 _ROW = NUM_BYTES  # the operation of a thread that is a row of the table
@@ -59,8 +61,8 @@ _NUM_THREADS, _NUM_FRAMES, _STACK_LEN, _CLOSURE, _ENDED, _FULL, _FUEL, _NUM_LEVE
 # In use: threads, frames, entries of the stack; the number of this closure, whether a thread came
 # to its end, whether room or fuel ran out, the fuel left; how many levels there is room for.
 
-# What takes more steps of threads than this is walked as an automaton instead: it has few states, as
-# a rule, and the next mask of its kind needs them again.
+# What takes more steps of threads than this is walked as an automaton instead: as a rule it has few
+# states, and the next mask of its kind needs them again.
 _MAX_STEPS = 4000
 
 _MAX_THREADS = 16384
@@ -172,15 +174,15 @@ def _close(mem: Words, table: Int32s, w: Words, at: int) -> None:
         top = _STACK + 3 * w[_STACK_LEN]
         e, count, following = w[top], w[top + 1], w[top + 2]
         kind = kind_of(mem, e)
-        if kind == SET or kind == LITERAL:
+        if kind in (SET, LITERAL):
             _emit(w, kind, x_of(mem, e), y_of(mem, e), following)
         elif kind == CAT:
             _push(w, x_of(mem, e), 0, _frame(w, y_of(mem, e), 0, following, -1))
         elif kind == ALT:
             for k in range(y_of(mem, e)):
                 _push(w, mem[mem[POOL] + x_of(mem, e) + k], 0, following)
-        elif kind == RULE:
-            _push(w, y_of(mem, e), 0, following)
+        elif kind in (RULE, PERMUTE):
+            _push(w, body(mem, e), 0, following)
         elif e == EPSILON:
             _resume(w, following, at)
         elif is_state(mem, e):
@@ -210,7 +212,7 @@ def _enter_level(mem: Words, w: Words, level: int, start: int) -> None:
                 w[at + _FIRST_BYTES + k] |= mem[mem[POOL] + x + k]
         elif operation == LITERAL:
             b = mem[mem[POOL] + x]
-            w[at + _FIRST_BYTES + (b >> 6)] |= np.int64(1) << (b & 63)
+            w[at + _FIRST_BYTES + (b >> 6)] |= word(1) << (b & 63)
         else:
             w[at + _FIRST_BYTES : at + _LEVEL_LEN] = -1
 
@@ -295,9 +297,9 @@ def walk_nodes(
     """
     base = tokens.depth[i] if i < stop else np.int32(0)
     while i < stop:
-        level = np.int64(tokens.depth[i] - base)
-        b = np.int64(tokens.byte[i])
-        below = np.int64(tokens.end[i])
+        level = word(tokens.depth[i] - base)
+        b = word(tokens.byte[i])
+        below = word(tokens.end[i])
         if not may_read(w, level, b):
             i = below
             continue

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from sestina.backend.grammar.core import entries
-from sestina.backend.grammar.core.compiled import jit
+from sestina.backend.grammar.core.compiled import jit, word
 from sestina.backend.grammar.core.intern import (
     byte_set,
     cat,
@@ -236,7 +236,7 @@ def _factor_heads(mem: Words, start: int, count: int, depth: int) -> int:
     mem[TOP] = start + count
     keys = np.empty(count, np.int64)
     for k in range(count):
-        keys[k] = (np.int64(head_of(mem, mem[start + k])) << 32) | np.int64(mem[start + k])
+        keys[k] = (word(head_of(mem, mem[start + k])) << 32) | word(mem[start + k])
     keys.sort()
     has_pair = False
     for k in range(1, count):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sestina.backend.grammar.core.compiled import jit
+from sestina.backend.grammar.core.compiled import jit, word
 from sestina.backend.grammar.core.dense import after, row_of
 from sestina.backend.grammar.core.entries import FACTOR_DEPTH, alt
 from sestina.backend.grammar.core.memory import OK, STATUS, TOP, Int32s, Words, push
@@ -59,19 +59,19 @@ def walk_entries(w: Walk, first: int, last: int, nodes: Int32s, row: Int32s) -> 
     found = 0 if start_walk(w.mem, w.table, w.scratch, first, last) else -1
     entered = 0
     for n in nodes:
-        entered += may_read(w.scratch, 0, np.int64(byte[n]))
+        entered += may_read(w.scratch, 0, word(byte[n]))
     if entered > _MANY_ENTRIES:
         return False
     for n in nodes:
         if found < 0:
             break
-        i, stop = np.int64(n), np.int64(end[n])
-        if may_read(w.scratch, 0, np.int64(byte[i])):
+        i, stop = word(n), word(end[n])
+        if may_read(w.scratch, 0, word(byte[i])):
             found = walk_nodes(w.mem, w.table, w.scratch, w.tokens, i, stop, row, row[:0], 0)
     if found < 0 and w.mem[STATUS] == OK:
         state = row_of_union(w, first, last)
         for n in nodes:
-            walk_dense(w, state, np.int64(n), np.int64(end[n]), row)
+            walk_dense(w, state, word(n), word(end[n]), row)
     return True
 
 
@@ -90,17 +90,17 @@ def walk_dense(w: Walk, state: int, i: int, stop: int, row: Int32s) -> None:
     """Walk the nodes [i, stop) with a row of the table. About 10 ns a node."""
     tokens = w.tokens
     stack = np.empty(num_levels(w.scratch) + 1, np.int64)
-    base = np.int64(tokens.depth[i]) if i < stop else 0
+    base = word(tokens.depth[i]) if i < stop else 0
     stack[0] = state
     while i < stop and w.mem[STATUS] == OK:
         level = tokens.depth[i] - base
-        reached = after(w.mem, w.table, stack[level], np.int64(tokens.byte[i]))
+        reached = after(w.mem, w.table, stack[level], word(tokens.byte[i]))
         if reached > 0:
             allow(tokens.token_start, tokens.token_ids, i, row)
             stack[level + 1] = reached
             i += 1
         else:
-            i = np.int64(tokens.end[i])
+            i = word(tokens.end[i])
 
 
 @jit
@@ -109,9 +109,9 @@ def find(tokens: Tokens, data: NDArray[np.uint8], i: int, stop: int) -> int:
     found = -1
     for wanted in data:
         while i < stop and tokens.byte[i] != wanted:
-            i = np.int64(tokens.end[i])
+            i = word(tokens.end[i])
         if i >= stop:
             return -1
-        found, stop = i, np.int64(tokens.end[i])
+        found, stop = i, word(tokens.end[i])
         i += 1
     return found
