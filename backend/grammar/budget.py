@@ -11,9 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sestina.backend.grammar.core import ending_tokens, memory
-from sestina.backend.grammar.core.ending_search import LIMIT_ENDING, MAX_STEPS
+from sestina.backend.grammar.core.ending_search import MAX_STEPS
 from sestina.backend.grammar.core.ending_tokens import FAR, UNSPELLED, Index
-from sestina.backend.grammar.core.ending_words import FIRST_WORD, MAX_ENDING, USED, WANTED, Notes
+from sestina.backend.grammar.core.ending_words import (
+    FIRST_WORD,
+    LIMIT_ENDING,
+    MAX_ENDING,
+    USED,
+    WANTED,
+    Notes,
+)
 from sestina.backend.grammar.core.threads import Tokens
 from sestina.backend.grammar.limits import Budget
 from sestina.backend.grammar.machine import Machine
@@ -25,6 +32,9 @@ Result = TypeVar("Result")
 
 _FIRST_WORDS = 1 << 12
 _MAX_SPELLING_STATES = 500
+
+_MAX_ASKED = 500
+"""Questions about recursive intersections in one call, each of which begins the search again."""
 
 
 class Endings:
@@ -189,11 +199,13 @@ class Endings:
         """The core's function, again with more room for as long as it asks for it."""
         machine = self.machine
         machine.let_pay(budget)
+        num_asked = 0
         while True:
             notes, index = self._room(), self._the_index()
             result = function(machine.mem, notes, index, *args)
             status = machine.mem.item(memory.STATUS)
-            if status == LIMIT_ENDING:
+            num_asked += status == memory.ASK_LIVENESS
+            if status == LIMIT_ENDING or num_asked > _MAX_ASKED:
                 machine.clear_status()
                 raise ConstraintLimitExceeded(
                     "how the text can end was not found out: intersections and complements in the "

@@ -117,7 +117,7 @@ class Machine:
         if status >= memory.LIMIT_EXPRESSIONS:
             raise budget.error(status)
         if status == memory.ASK_LIVENESS:
-            e = mem.item(memory.ASKED)
+            e = self.mem.item(memory.ASKED)
             is_alive = self.recursion.matches_something(budget, e)
             calls.mark_liveness(self.mem, e, is_alive)
             return

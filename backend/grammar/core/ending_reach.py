@@ -25,6 +25,7 @@ from sestina.backend.grammar.core.memory import (
     LONG,
     NUM_BYTES,
     OK,
+    PERMUTE,
     POOL,
     RECURSIVE,
     REPEAT,
@@ -42,6 +43,7 @@ from sestina.backend.grammar.core.memory import (
     y_of,
     z_of,
 )
+from sestina.backend.grammar.core.permute import all_parts, body, separator_of
 
 REACH_KEY, LONGEST_KEY = 1 << 23, 1 << 24
 _MAX_STEPS = 20_000
@@ -115,9 +117,29 @@ def _bound(mem: Words, notes: Notes, e: int, num_symbols: int, todo: list[tuple[
         others = max(y_of(mem, e) - 1, 0) * length_of(mem, notes, x_of(mem, e))
         return sum_of(_part(mem, x_of(mem, e), num_symbols, todo), min(others, LONG))
     if kind == RULE:
-        return _part(mem, y_of(mem, e), num_symbols, todo)
+        return _part(mem, body(mem, e), num_symbols, todo)
+    if kind == PERMUTE:
+        return _in_any_order(mem, notes, e, num_symbols, todo)
     longest = _longest(mem, e)
     return longest if longest <= _MAX_LONGEST else _num_states(mem, notes, e)
+
+
+@jit
+def _in_any_order(
+    mem: Words, notes: Notes, e: int, num_symbols: int, todo: list[tuple[int, int]]
+) -> int:
+    """The rest of one part or separator, then what is missing, which never gets longer.
+
+    After a separator there is a part, even where none is missing.
+    """
+    separator = separator_of(mem, e)
+    inside, longest = np.int64(0), np.int64(0)
+    for part in all_parts(mem, e):
+        inside = max(inside, _part(mem, part, num_symbols, todo))
+        longest = max(longest, length_of(mem, notes, part))
+    between = sum_of(_part(mem, separator, num_symbols, todo), longest)
+    missing = sum_of(length_of(mem, notes, e), length_of(mem, notes, separator))
+    return sum_of(max(inside, between), missing)
 
 
 @jit

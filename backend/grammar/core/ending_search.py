@@ -11,7 +11,9 @@ import numpy as np
 
 from sestina.backend.grammar.core.compiled import jit
 from sestina.backend.grammar.core.ending_words import (
+    LIMIT_ENDING,
     MAX_ENDING,
+    WANTED,
     Notes,
     choose,
     is_searched,
@@ -35,9 +37,6 @@ from sestina.backend.grammar.core.memory import (
 
 MAX_STEPS = 20_000
 _MAX_NEW_EXPRESSIONS = 50_000
-
-LIMIT_ENDING = 32
-"""The STATUS of a search that took too many steps or expressions."""
 
 
 @jit
@@ -164,6 +163,8 @@ def _note_path(mem: Words, notes: Notes, found: list[int], to_go: list[int]) -> 
                 break
         if known_length(mem, notes, path[-1]) >= 0:
             choose(mem, notes, path[-1])
+            if mem[STATUS] != OK or notes.words[WANTED]:
+                return
             write(mem, notes, path[-1], word[at + 1 :])
             break
     _note_word(mem, notes, path, word)
@@ -171,12 +172,11 @@ def _note_path(mem: Words, notes: Notes, found: list[int], to_go: list[int]) -> 
 
 @jit
 def _note_word(mem: Words, notes: Notes, path: list[int], word: Int32s) -> None:
-    first = keep_word(notes, word)
+    first = keep_word(mem, notes, word)
     if first == 0 or mem[STATUS] != OK:
         return
     for at in range(len(path)):
         e = path[at]
         if is_searched(mem, e) and notes.choice[e] == 0:
             notes.choice[e] = first + at
-        if known_length(mem, notes, e) < 0:
             notes.length[e] = 1 + len(word) - at

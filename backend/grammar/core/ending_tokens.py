@@ -124,6 +124,8 @@ def tokens_to_end(mem: Words, notes: Notes, index: Index, e: int, max_length: in
     if length > max_length or length >= MAX_ENDING or mem[STATUS] != OK or notes.words[WANTED]:
         return FAR
     choose(mem, notes, e)
+    if mem[STATUS] != OK or notes.words[WANTED]:
+        return FAR
     word = np.empty(length, np.int32)
     write(mem, notes, e, word)
     count = num_tokens(index, word)

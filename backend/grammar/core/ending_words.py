@@ -28,6 +28,7 @@ from sestina.backend.grammar.core.memory import (
     NUM_BYTES,
     OK,
     PERMUTE,
+    PERMUTED,
     POOL,
     RECURSIVE,
     REPEAT,
@@ -42,10 +43,17 @@ from sestina.backend.grammar.core.memory import (
     min_len_of,
     x_of,
     y_of,
+    z_of,
 )
+from sestina.backend.grammar.core.permute import body, parts_to_come, separator_of
 
 MAX_ENDING = 1 << 16
 """Symbols of the longest ending that is written down."""
+
+LIMIT_ENDING = 32
+"""The STATUS of a search that took too many steps or expressions, or of too many words."""
+
+_MAX_WORDS = 1 << 25
 
 USED, WANTED = 0, 1
 FIRST_WORD = 2
@@ -56,7 +64,7 @@ class Notes(NamedTuple):
 
     length: 1 + symbols of the shortest text. Where MIN_LEN says it, nothing is noted.
     choice: of an ALT, the part that has its ending; of And and Not, where in `words` theirs
-        begins; 1 for others once all that their ending needs is chosen.
+        begins; of a PERMUTE, where there the number of its next parts is, then they in order; 1 for others once all that their ending needs is chosen.
     tokens: 1 + tokens that the ending takes; UNSPELLED if the longest tokens do not spell it, and
         UNSPELLED - 1 less the tokens that end the text otherwise once these are known.
     seat: scratch, zeros between calls.
@@ -76,7 +84,7 @@ class Notes(NamedTuple):
 def is_searched(mem: Words, e: int) -> bool:
     """Whether the ending of e is found by search rather than in its parts."""
     kind = kind_of(mem, e)
-    return kind in (AND, NOT, PERMUTE)
+    return kind in (AND, NOT)
 
 
 @jit
@@ -84,7 +92,7 @@ def known_length(mem: Words, notes: Notes, e: int) -> int:
     """Symbols of the shortest text of e, LONG for that many or none; -1 if not worked out yet."""
     if has(mem, e, NULLABLE):
         return 0
-    if not has(mem, e, BOOLEAN | RECURSIVE):
+    if not has(mem, e, BOOLEAN | RECURSIVE | PERMUTED):
         return min_len_of(mem, e)
     return np.int64(notes.length[e]) - 1
 
@@ -97,15 +105,23 @@ def choose(mem: Words, notes: Notes, e: int) -> None:
     begin with itself, everything before it being empty, and that is refused (`build`).
     """
     todo = [np.int64(e)]
-    while len(todo) and mem[STATUS] == OK:
+    while len(todo) and mem[STATUS] == OK and not notes.words[WANTED]:
         e = todo[-1]
         num_todo = len(todo)
         if notes.choice[e] == 0 and not has(mem, e, NULLABLE):
             _push_needed(mem, notes, e, todo)
             if len(todo) == num_todo:
-                notes.choice[e] = _best_part(mem, notes, e) if kind_of(mem, e) == ALT else 1
+                notes.choice[e] = _choice(mem, notes, e)
         if len(todo) == num_todo:
             todo.pop()
+
+
+@jit
+def _choice(mem: Words, notes: Notes, e: int) -> int:
+    kind = kind_of(mem, e)
+    if kind == ALT:
+        return _best_part(mem, notes, e)
+    return _best_order(mem, notes, e) if kind == PERMUTE else 1
 
 
 @jit
@@ -123,7 +139,13 @@ def _push_needed(mem: Words, notes: Notes, e: int, todo: list[int]) -> None:
     elif kind == REPEAT:
         _push_open(mem, notes, x_of(mem, e), todo)
     elif kind == RULE:
-        _push_open(mem, notes, y_of(mem, e), todo)
+        _push_open(mem, notes, body(mem, e), todo)
+    elif kind == PERMUTE:
+        parts, _, count = _candidates(mem, notes, e)
+        for part in parts:
+            _push_open(mem, notes, part, todo)
+        if count > 1 or z_of(mem, e):
+            _push_open(mem, notes, separator_of(mem, e), todo)
 
 
 @jit
@@ -153,6 +175,83 @@ def _best_part(mem: Words, notes: Notes, e: int) -> int:
             best = part
             first, second = second, first
     return best
+
+
+@jit
+def _candidates(mem: Words, notes: Notes, e: int) -> tuple[list[int], int, int]:
+    """The parts that may be in the ending of a PERMUTE: those that must, and the shortest others.
+
+    Returns also how many must, and how many parts there are in the ending.
+    """
+    must, may, more = parts_to_come(mem, e)
+    parts = list(must)
+    if more:
+        lengths = np.empty(len(may), np.int64)
+        for k in range(len(may)):
+            lengths[k] = known_length(mem, notes, may[k])
+        longest = np.sort(lengths)[more - 1]
+        for k in range(len(may)):
+            if lengths[k] <= longest:
+                parts.append(may[k])
+    return parts, len(must), len(must) + more
+
+
+@jit
+def _best_order(mem: Words, notes: Notes, e: int) -> int:
+    """The ending of a PERMUTE: the order that comes first, and the first of equally long fillers.
+
+    One more separator, behind all, would not change which order is first. So this is the least of
+    all ways to join some words, which sorting finds: of two, that one goes first with which their
+    join is less.
+    """
+    parts, num_must, count = _candidates(mem, notes, e)
+    separator = separator_of(mem, e)
+    gap = known_length(mem, notes, separator) if count > 1 or z_of(mem, e) else np.int64(0)
+    order, texts, longest = [0 for _ in range(0)], [np.empty(0, np.int32) for _ in range(0)], 0
+    for i in range(len(parts)):
+        length = known_length(mem, notes, parts[i])
+        longest = max(longest, length) if i >= num_must else longest
+        text = np.empty(length + gap, np.int32)
+        write(mem, notes, parts[i], text[:length])
+        write(mem, notes, separator, text[length:])
+        at = _place(texts, text)
+        texts.insert(at, text)
+        order.insert(at, i)
+    word = np.empty(1 + count, np.int32)
+    word[0], too_many = count, len(parts) - count
+    at = count
+    for i in order[::-1]:
+        if too_many and i >= num_must and known_length(mem, notes, parts[i]) == longest:
+            too_many -= 1
+        else:
+            word[at] = parts[i]
+            at -= 1
+    return keep_word(mem, notes, word)
+
+
+@jit
+def _place(texts: list[Int32s], text: Int32s) -> int:
+    """Where a text goes among sorted ones."""
+    low, high = 0, len(texts)
+    while low < high:
+        middle = (low + high) // 2
+        if _goes_first(text, texts[middle]):
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+@jit
+def _goes_first(one: Int32s, other: Int32s) -> bool:
+    """Whether one + other is less than other + one."""
+    m, n = len(one), len(other)
+    for k in range(m + n):
+        a = one[k] if k < m else other[k - m]
+        b = other[k] if k < n else one[k - n]
+        if a != b:
+            return a < b
+    return False
 
 
 @jit
@@ -192,7 +291,13 @@ def write(mem: Words, notes: Notes, e: int, out: Int32s) -> int:
             for _ in range(min(y_of(mem, e), end - at)):
                 todo.append(x_of(mem, e))
         elif kind == RULE:
-            todo.append(y_of(mem, e))
+            todo.append(body(mem, e))
+        elif kind == PERMUTE:
+            order = np.int64(notes.choice[e])
+            for k in range(notes.words[order], 0, -1):
+                todo.append(np.int64(notes.words[order + k]))
+                if k > 1 or z_of(mem, e):
+                    todo.append(separator_of(mem, e))
         else:
             word = np.int64(notes.choice[e])
             for k in range(min(known_length(mem, notes, e), end - at)):
@@ -211,9 +316,12 @@ def first_of_set(mem: Words, e: int) -> int:
 
 
 @jit
-def keep_word(notes: Notes, word: Int32s) -> int:
+def keep_word(mem: Words, notes: Notes, word: Int32s) -> int:
     """Put a word where `choice` can point to it; 0 if there is no room."""
     at = np.int64(notes.words[USED])
+    if at + len(word) > _MAX_WORDS:
+        mem[STATUS] = LIMIT_ENDING
+        return 0
     if at + len(word) > len(notes.words):
         notes.words[WANTED] = len(word)
         return 0

@@ -24,6 +24,7 @@ from sestina.backend.grammar.core.memory import (
     EPOCH,
     LONG,
     OK,
+    PERMUTE,
     POOL,
     POSITION,
     REPEAT,
@@ -35,7 +36,9 @@ from sestina.backend.grammar.core.memory import (
     node,
     x_of,
     y_of,
+    z_of,
 )
+from sestina.backend.grammar.core.permute import body, parts_to_come, separator_of
 
 
 @jit
@@ -97,7 +100,15 @@ def _unknown_parts(mem: Words, notes: Notes, e: int) -> list[int]:
         elif kind == REPEAT:
             todo.append((x_of(mem, e), False))
         elif kind == RULE:
-            todo.append((y_of(mem, e), False))
+            todo.append((body(mem, e), False))
+        elif kind == PERMUTE:
+            must, may, more = parts_to_come(mem, e)
+            todo.append((separator_of(mem, e), False))
+            for part in must:
+                todo.append((part, False))
+            if more:
+                for part in may:
+                    todo.append((part, False))
     return order
 
 
@@ -116,8 +127,28 @@ def _from_parts(mem: Words, notes: Notes, e: int, lengths: Words) -> int:
     if kind == REPEAT:
         return min(y_of(mem, e) * _now(mem, notes, x_of(mem, e), lengths), LONG)
     if kind == RULE:
-        return _now(mem, notes, y_of(mem, e), lengths)
+        return _now(mem, notes, body(mem, e), lengths)
+    if kind == PERMUTE:
+        return _in_any_order(mem, notes, e, lengths)
     return known_length(mem, notes, e)
+
+
+@jit
+def _in_any_order(mem: Words, notes: Notes, e: int, lengths: Words) -> int:
+    """The parts that must come, the shortest of those that fill up, and what is between them."""
+    must, may, more = parts_to_come(mem, e)
+    total = np.int64(0)
+    for part in must:
+        total = sum_of(total, _now(mem, notes, part, lengths))
+    if more:
+        fillers = np.empty(len(may), np.int64)
+        for k in range(len(may)):
+            fillers[k] = _now(mem, notes, may[k], lengths)
+        fillers.sort()
+        for k in range(more):
+            total = sum_of(total, fillers[k])
+    gaps = len(must) + more - (0 if z_of(mem, e) else 1)
+    return sum_of(total, min(gaps * _now(mem, notes, separator_of(mem, e), lengths), LONG))
 
 
 @jit
