@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sestina.backend.grammar.core.compiled import jit
+from sestina.backend.grammar.core.compiled import jit, word
 from sestina.backend.grammar.core.ending_search import first_bytes_of_classes
 from sestina.backend.grammar.core.ending_words import Notes, sum_of
 from sestina.backend.grammar.core.endings import length_of
@@ -62,7 +62,7 @@ def reach(mem: Words, notes: Notes, e: int, num_symbols: int) -> int:
     known = _known(mem, e, num_symbols)
     if known >= 0:
         return known
-    todo = [(np.int64(e), np.int64(num_symbols))]
+    todo = [(word(e), word(num_symbols))]
     steps = 0
     while len(todo) and mem[STATUS] == OK and steps < _MAX_STEPS:
         steps += 1
@@ -109,7 +109,7 @@ def _bound(mem: Words, notes: Notes, e: int, num_symbols: int, todo: list[tuple[
         left = num_symbols - min_len_of(mem, head)
         return max(most, _part(mem, tail, left, todo)) if left >= 0 else most
     if kind == ALT:
-        most = np.int64(0)
+        most = word(0)
         for k in range(y_of(mem, e)):
             most = max(most, _part(mem, mem[mem[POOL] + x_of(mem, e) + k], num_symbols, todo))
         return most
@@ -133,7 +133,7 @@ def _in_any_order(
     After a separator there is a part, even where none is missing.
     """
     separator = separator_of(mem, e)
-    inside, longest = np.int64(0), np.int64(0)
+    inside, longest = word(0), word(0)
     for part in all_parts(mem, e):
         inside = max(inside, _part(mem, part, num_symbols, todo))
         longest = max(longest, length_of(mem, notes, part))
@@ -145,7 +145,7 @@ def _in_any_order(
 @jit
 def _longest(mem: Words, e: int) -> int:
     """Bytes of the longest text of an expression; LONG for no end of them, or where rules are."""
-    todo = [np.int64(e)]
+    todo = [word(e)]
     while len(todo) and mem[STATUS] == OK:
         part = todo[-1]
         num_todo = len(todo)
@@ -163,7 +163,7 @@ def _longest_of_parts(mem: Words, e: int, todo: list[int]) -> int:
     """From the parts; those that are missing are added to `todo`."""
     kind = kind_of(mem, e)
     if kind in (SET, SPECIAL):
-        return np.int64(1)
+        return word(1)
     if kind == LITERAL:
         return y_of(mem, e)
     if kind == CAT:
@@ -177,7 +177,7 @@ def _longest_of_parts(mem: Words, e: int, todo: list[int]) -> int:
             part = _longest_or_push(mem, mem[mem[POOL] + x_of(mem, e) + k], todo)
             best = max(best, part) if kind == ALT else min(best, part)
         return best
-    return np.int64(0 if kind < SET else LONG)
+    return word(0 if kind < SET else LONG)
 
 
 @jit
@@ -185,7 +185,7 @@ def _longest_or_push(mem: Words, e: int, todo: list[int]) -> int:
     known = recall(mem, e, LONGEST_KEY)
     if known < 0:
         todo.append(e)
-        return np.int64(0)
+        return word(0)
     return known
 
 
@@ -196,8 +196,8 @@ def _num_states(mem: Words, notes: Notes, start: int) -> int:
     Noted for all that were met: what comes after them comes after `start`.
     """
     if has(mem, start, RECURSIVE):
-        return np.int64(LONG)
-    found = [np.int64(start)]
+        return word(LONG)
+    found = [word(start)]
     notes.seat[start] = 1
     byte_of = np.empty(NUM_BYTES, np.int64)
     at = 0
@@ -208,7 +208,7 @@ def _num_states(mem: Words, notes: Notes, start: int) -> int:
                 notes.seat[left] = 1
                 found.append(left)
         at += 1
-    bound = np.int64(len(found)) if len(found) <= _MAX_STATES else np.int64(LONG)
+    bound = word(len(found)) if len(found) <= _MAX_STATES else word(LONG)
     for e in found:
         notes.seat[e] = 0
         if kind_of(mem, e) > LITERAL:

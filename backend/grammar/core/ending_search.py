@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sestina.backend.grammar.core.compiled import jit
+from sestina.backend.grammar.core.compiled import jit, word
 from sestina.backend.grammar.core.ending_words import (
     LIMIT_ENDING,
     MAX_ENDING,
@@ -46,7 +46,7 @@ def search(mem: Words, notes: Notes, start: int) -> None:
     Without a text of less than MAX_ENDING symbols the length is LONG. Giving up
     (LIMIT_ENDING) leaves the notes as they were.
     """
-    found = [np.int64(start)]
+    found = [word(start)]
     _explore(mem, notes, start, found)
     for e in found:
         notes.seat[e] = 0
@@ -60,11 +60,11 @@ def _explore(mem: Words, notes: Notes, start: int, found: list[int]) -> None:
     """
     before = [0]  # symbols, by number
     edges = [(0, 0)]  # (from, to), numbers
-    to_go = [np.int64(LONG)]  # symbols to an ending by way of something already known
+    to_go = [word(LONG)]  # symbols to an ending by way of something already known
     notes.seat[start] = 1
     entries = [(0, 0, -1)]
     buckets = [0]
-    lowest, base, best, steps = 0, min_len_of(mem, start), np.int64(MAX_ENDING), 0
+    lowest, base, best, steps = 0, min_len_of(mem, start), word(MAX_ENDING), 0
     byte_of = np.empty(NUM_BYTES, np.int64)
     most = mem[EXPRESSIONS] + _MAX_NEW_EXPRESSIONS
     while lowest < len(buckets) and lowest + base <= best:
@@ -89,11 +89,11 @@ def _explore(mem: Words, notes: Notes, start: int, found: list[int]) -> None:
                 to_go[number] = min(to_go[number], rest + 1)
                 best = min(best, depth + to_go[number])
                 continue
-            seat = np.int64(notes.seat[left])
+            seat = word(notes.seat[left])
             if seat == 0:
                 found.append(left)
                 before.append(depth + 2)
-                to_go.append(np.int64(LONG))
+                to_go.append(word(LONG))
                 seat = notes.seat[left] = len(found)
             edges.append((number, seat - 1))
             if depth + 1 < before[seat - 1]:
@@ -142,7 +142,7 @@ def _spread(edges: list[tuple[int, int]], before: list[int], to_go: list[int]) -
 def _note_path(mem: Words, notes: Notes, found: list[int], to_go: list[int]) -> None:
     """Follow the lowest bytes of shortest texts, and note what they spell."""
     length = to_go[0]
-    word = np.empty(length, np.int32)
+    symbols = np.empty(length, np.int32)
     byte_of = np.empty(NUM_BYTES, np.int64)
     path = [found[0]]
     for at in range(length):
@@ -156,27 +156,27 @@ def _note_path(mem: Words, notes: Notes, found: list[int], to_go: list[int]) -> 
                 continue
             rest = known_length(mem, notes, left)
             if rest < 0:
-                rest = to_go[notes.seat[left] - 1] if notes.seat[left] else np.int64(LONG)
+                rest = to_go[notes.seat[left] - 1] if notes.seat[left] else word(LONG)
             if rest == length - at - 1:
-                word[at] = byte_of[k]
+                symbols[at] = byte_of[k]
                 path.append(left)
                 break
         if known_length(mem, notes, path[-1]) >= 0:
             choose(mem, notes, path[-1])
             if mem[STATUS] != OK or notes.words[WANTED]:
                 return
-            write(mem, notes, path[-1], word[at + 1 :])
+            write(mem, notes, path[-1], symbols[at + 1 :])
             break
-    _note_word(mem, notes, path, word)
+    _note_word(mem, notes, path, symbols)
 
 
 @jit
-def _note_word(mem: Words, notes: Notes, path: list[int], word: Int32s) -> None:
-    first = keep_word(mem, notes, word)
+def _note_word(mem: Words, notes: Notes, path: list[int], symbols: Int32s) -> None:
+    first = keep_word(mem, notes, symbols)
     if first == 0 or mem[STATUS] != OK:
         return
     for at in range(len(path)):
         e = path[at]
         if is_searched(mem, e) and notes.choice[e] == 0:
             notes.choice[e] = first + at
-            notes.length[e] = 1 + len(word) - at
+            notes.length[e] = 1 + len(symbols) - at

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sestina.backend.grammar.core.compiled import jit
+from sestina.backend.grammar.core.compiled import jit, word
 from sestina.backend.grammar.core.dense import EXPR, after, row_of
 from sestina.backend.grammar.core.derive import first_bytes
 from sestina.backend.grammar.core.ending_reach import reach
@@ -67,7 +67,7 @@ def fill_index(
     for i in range(len(starts) - 1):
         at = 0
         for k in range(starts[i], starts[i + 1]):
-            slot = _slot(index, at, np.int64(text[k]))
+            slot = _slot(index, at, word(text[k]))
             if slots[slot, 0] < 0:
                 slots[slot, 0] = at * NUM_BYTES + text[k]
                 slots[slot, 1] = num_nodes
@@ -87,14 +87,14 @@ def _slot(index: Index, at: int, byte: int) -> int:
 
 
 @jit
-def num_tokens(index: Index, word: Int32s) -> int:
+def num_tokens(index: Index, symbols: Int32s) -> int:
     """Tokens of a word, each the longest that its place allows; UNSPELLED if none is left once."""
     count, at = 0, 0
-    while at < len(word):
-        longest = at + 1 if word[at] >= NUM_BYTES else at
+    while at < len(symbols):
+        longest = at + 1 if symbols[at] >= NUM_BYTES else at
         spelled, k = 0, at
-        while k < len(word) and word[k] < NUM_BYTES:
-            slot = _slot(index, spelled, np.int64(word[k]))
+        while k < len(symbols) and symbols[k] < NUM_BYTES:
+            slot = _slot(index, spelled, word(symbols[k]))
             if index.slots[slot, 0] < 0:
                 break
             spelled = index.slots[slot, 1]
@@ -115,7 +115,7 @@ def tokens_to_end(mem: Words, notes: Notes, index: Index, e: int, max_length: in
     About 10 ns a symbol, 10 ns once it is known. Look at mem[STATUS] and at notes.words[WANTED]
     afterwards.
     """
-    known = np.int64(notes.tokens[e])
+    known = word(notes.tokens[e])
     if known > 0:
         return known - 1
     if known < 0:
@@ -126,9 +126,9 @@ def tokens_to_end(mem: Words, notes: Notes, index: Index, e: int, max_length: in
     choose(mem, notes, e)
     if mem[STATUS] != OK or notes.words[WANTED]:
         return FAR
-    word = np.empty(length, np.int32)
-    write(mem, notes, e, word)
-    count = num_tokens(index, word)
+    symbols = np.empty(length, np.int32)
+    write(mem, notes, e, symbols)
+    count = num_tokens(index, symbols)
     notes.tokens[e] = count if count == UNSPELLED else 1 + count
     return count
 
@@ -164,7 +164,7 @@ def fill_within(
     stack[0] = row_of(mem, table, state) if is_wide else state
     worst, i = 0, 0
     while i < len(tokens.byte):
-        byte, level = np.int64(tokens.byte[i]), np.int64(tokens.depth[i])
+        byte, level = word(tokens.byte[i]), word(tokens.depth[i])
         reached = 0
         if level or (words[byte >> 6] >> (byte & 63)) & 1:
             if is_wide:
@@ -174,12 +174,12 @@ def fill_within(
         if mem[STATUS] != OK:
             return 0
         if reached <= 0:
-            i = np.int64(tokens.end[i])
+            i = word(tokens.end[i])
             continue
         stack[level + 1] = reached
         if tokens.token_start[i] < tokens.token_start[i + 1]:
-            e = np.int64(table[reached, EXPR]) if is_wide else reached
-            needed = np.int64(notes.tokens[e]) - 1
+            e = word(table[reached, EXPR]) if is_wide else reached
+            needed = word(notes.tokens[e]) - 1
             if needed < 0:  # the call costs more than all else
                 needed = tokens_to_end(mem, notes, index, e, max_length)
                 if mem[STATUS] != OK or notes.words[WANTED]:
@@ -208,7 +208,7 @@ def _after(mem: Words, e: int, byte: int) -> int:
 @jit
 def tokens_depth(tokens: Tokens) -> int:
     """The most bytes before any node's own."""
-    return np.int64(tokens.depth.max()) if len(tokens.depth) else 0
+    return word(tokens.depth.max()) if len(tokens.depth) else 0
 
 
 @jit
@@ -224,14 +224,14 @@ def followers(mem: Words, notes: Notes, index: Index, tokens: Tokens, state: int
     """The states that some text token leads to."""
     stack = np.empty(tokens_depth(tokens) + 2, np.int64)
     stack[0] = state
-    found = [np.int64(state)]
+    found = [word(state)]
     i = 0
     while i < len(tokens.byte) and mem[STATUS] == OK:
-        reached = _after(mem, stack[np.int64(tokens.depth[i])], np.int64(tokens.byte[i]))
+        reached = _after(mem, stack[word(tokens.depth[i])], word(tokens.byte[i]))
         if reached <= 0:
-            i = np.int64(tokens.end[i])
+            i = word(tokens.end[i])
             continue
-        stack[np.int64(tokens.depth[i]) + 1] = reached
+        stack[word(tokens.depth[i]) + 1] = reached
         if tokens.token_start[i] < tokens.token_start[i + 1] and notes.seat[reached] == 0:
             notes.seat[reached] = 1
             found.append(reached)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sestina.backend.grammar.core.compiled import jit
+from sestina.backend.grammar.core.compiled import jit, word
 from sestina.backend.grammar.core.memory import (
     ALT,
     AND,
@@ -64,7 +64,8 @@ class Notes(NamedTuple):
 
     length: 1 + symbols of the shortest text. Where MIN_LEN says it, nothing is noted.
     choice: of an ALT, the part that has its ending; of And and Not, where in `words` theirs
-        begins; of a PERMUTE, where there the number of its next parts is, then they in order; 1 for others once all that their ending needs is chosen.
+        begins; of a PERMUTE, where there its next parts begin in order, behind how many they are;
+        1 for others once all that their ending needs is chosen.
     tokens: 1 + tokens that the ending takes; UNSPELLED if the longest tokens do not spell it, and
         UNSPELLED - 1 less the tokens that end the text otherwise once these are known.
     seat: scratch, zeros between calls.
@@ -94,7 +95,7 @@ def known_length(mem: Words, notes: Notes, e: int) -> int:
         return 0
     if not has(mem, e, BOOLEAN | RECURSIVE | PERMUTED):
         return min_len_of(mem, e)
-    return np.int64(notes.length[e]) - 1
+    return word(notes.length[e]) - 1
 
 
 @jit
@@ -104,7 +105,7 @@ def choose(mem: Words, notes: Notes, e: int) -> None:
     Only parts with shortest texts are looked at. None of them can need itself: the rule in it would
     begin with itself, everything before it being empty, and that is refused (`build`).
     """
-    todo = [np.int64(e)]
+    todo = [word(e)]
     while len(todo) and mem[STATUS] == OK and not notes.words[WANTED]:
         e = todo[-1]
         num_todo = len(todo)
@@ -206,7 +207,7 @@ def _best_order(mem: Words, notes: Notes, e: int) -> int:
     """
     parts, num_must, count = _candidates(mem, notes, e)
     separator = separator_of(mem, e)
-    gap = known_length(mem, notes, separator) if count > 1 or z_of(mem, e) else np.int64(0)
+    gap = known_length(mem, notes, separator) if count > 1 or z_of(mem, e) else word(0)
     order, texts, longest = [0 for _ in range(0)], [np.empty(0, np.int32) for _ in range(0)], 0
     for i in range(len(parts)):
         length = known_length(mem, notes, parts[i])
@@ -217,16 +218,16 @@ def _best_order(mem: Words, notes: Notes, e: int) -> int:
         at = _place(texts, text)
         texts.insert(at, text)
         order.insert(at, i)
-    word = np.empty(1 + count, np.int32)
-    word[0], too_many = count, len(parts) - count
+    symbols = np.empty(1 + count, np.int32)
+    symbols[0], too_many = count, len(parts) - count
     at = count
     for i in order[::-1]:
         if too_many and i >= num_must and known_length(mem, notes, parts[i]) == longest:
             too_many -= 1
         else:
-            word[at] = parts[i]
+            symbols[at] = parts[i]
             at -= 1
-    return keep_word(mem, notes, word)
+    return keep_word(mem, notes, symbols)
 
 
 @jit
@@ -266,7 +267,7 @@ def _is_before(one: Int32s, other: Int32s) -> bool:
 def write(mem: Words, notes: Notes, e: int, out: Int32s) -> int:
     """Write the ending of e, or as much of it as fits. Returns how much that is."""
     at, end = 0, len(out)
-    todo = [np.int64(e)]
+    todo = [word(e)]
     while len(todo) and at < end:
         e = todo.pop()
         kind = kind_of(mem, e)
@@ -286,22 +287,22 @@ def write(mem: Words, notes: Notes, e: int, out: Int32s) -> int:
             todo.append(y_of(mem, e))
             todo.append(x_of(mem, e))
         elif kind == ALT:
-            todo.append(np.int64(notes.choice[e]))
+            todo.append(word(notes.choice[e]))
         elif kind == REPEAT:
             for _ in range(min(y_of(mem, e), end - at)):
                 todo.append(x_of(mem, e))
         elif kind == RULE:
             todo.append(body(mem, e))
         elif kind == PERMUTE:
-            order = np.int64(notes.choice[e])
+            order = word(notes.choice[e])
             for k in range(notes.words[order], 0, -1):
-                todo.append(np.int64(notes.words[order + k]))
+                todo.append(word(notes.words[order + k]))
                 if k > 1 or z_of(mem, e):
                     todo.append(separator_of(mem, e))
         else:
-            word = np.int64(notes.choice[e])
+            symbols = word(notes.choice[e])
             for k in range(min(known_length(mem, notes, e), end - at)):
-                out[at] = notes.words[word + k]
+                out[at] = notes.words[symbols + k]
                 at += 1
     return at
 
@@ -316,17 +317,17 @@ def first_of_set(mem: Words, e: int) -> int:
 
 
 @jit
-def keep_word(mem: Words, notes: Notes, word: Int32s) -> int:
+def keep_word(mem: Words, notes: Notes, symbols: Int32s) -> int:
     """Put a word where `choice` can point to it; 0 if there is no room."""
-    at = np.int64(notes.words[USED])
-    if at + len(word) > _MAX_WORDS:
+    at = word(notes.words[USED])
+    if at + len(symbols) > _MAX_WORDS:
         mem[STATUS] = LIMIT_ENDING
         return 0
-    if at + len(word) > len(notes.words):
-        notes.words[WANTED] = len(word)
+    if at + len(symbols) > len(notes.words):
+        notes.words[WANTED] = len(symbols)
         return 0
-    notes.words[at : at + len(word)] = word
-    notes.words[USED] = at + len(word)
+    notes.words[at : at + len(symbols)] = symbols
+    notes.words[USED] = at + len(symbols)
     return at
 
 

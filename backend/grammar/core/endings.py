@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sestina.backend.grammar.core.compiled import jit
+from sestina.backend.grammar.core.compiled import jit, word
 from sestina.backend.grammar.core.ending_search import search
 from sestina.backend.grammar.core.ending_words import (
     WANTED,
@@ -78,9 +78,9 @@ def _unknown_parts(mem: Words, notes: Notes, e: int) -> list[int]:
     """e and all parts whose lengths it depends on, unless known; parts first but for recursion."""
     mem[EPOCH] += 1
     epoch = mem[EPOCH]
-    order = [np.int64(e)]
+    order = [word(e)]
     order.clear()
-    todo = [(np.int64(e), False)]
+    todo = [(word(e), False)]
     while len(todo):
         e, done = todo.pop()
         if done:
@@ -119,7 +119,7 @@ def _from_parts(mem: Words, notes: Notes, e: int, lengths: Words) -> int:
         first = _now(mem, notes, x_of(mem, e), lengths)
         return sum_of(first, _now(mem, notes, y_of(mem, e), lengths))
     if kind == ALT:
-        least = np.int64(LONG)
+        least = word(LONG)
         for k in range(y_of(mem, e)):
             part = mem[mem[POOL] + x_of(mem, e) + k]
             least = min(least, _now(mem, notes, part, lengths))
@@ -137,7 +137,7 @@ def _from_parts(mem: Words, notes: Notes, e: int, lengths: Words) -> int:
 def _in_any_order(mem: Words, notes: Notes, e: int, lengths: Words) -> int:
     """The parts that must come, the shortest of those that fill up, and what is between them."""
     must, may, more = parts_to_come(mem, e)
-    total = np.int64(0)
+    total = word(0)
     for part in must:
         total = sum_of(total, _now(mem, notes, part, lengths))
     if more:

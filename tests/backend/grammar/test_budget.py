@@ -174,6 +174,90 @@ def test_every_feasible_budget_is_kept(tokenizer: Any, name: str, data: st.DataO
     finish(grammar.matcher(), data, grammar.min_tokens() + data.draw(st.integers(0, 9)))
 
 
+def parts_of_letters() -> st.SearchStrategy[ir.Permute]:
+    """Up to five short parts, some of them prefixes of others."""
+    texts = st.text("abc", min_size=1, max_size=3).map(ir.literal)
+    items = texts | st.lists(texts, min_size=2, max_size=2).map(tuple).map(ir.Alt)
+    parts = st.lists(st.builds(ir.Part, items, st.booleans(), st.booleans()), max_size=5)
+    separators = st.sampled_from([ir.EPSILON, ir.literal("a"), ir.literal("bc"), ir.literal(",")])
+    bounds = st.integers(0, 4)
+    return st.builds(ir.Permute, parts.map(tuple), separators, bounds, st.none() | bounds)
+
+
+@given(st.data())
+@settings(deadline=None, max_examples=60)
+def test_parts_in_any_order(tokenizer: Any, data: st.DataObject) -> None:
+    e = data.draw(parts_of_letters())
+    around = data.draw(st.sampled_from([e, ir.Alt((e, ir.literal("ccccc"))), ir.star(e)]))
+    try:
+        grammar = compile_grammar(ir.Grammar(around), tokenizer)
+    except UnsatisfiableConstraint:
+        return
+    matcher = grammar.matcher()
+    needed = matcher.tokens_to_accept()
+    assert needed == plain_tokens(grammar, matcher.state)
+    for left in range(needed + data.draw(st.integers(0, 4)), 0, -1):
+        assert matcher.tokens_to_accept() == plain_tokens(grammar, matcher.state) <= left
+        allowed = allowed_ids(matcher, left)
+        assert allowed
+        assert allowed == plainly_allowed_ids(matcher, left)
+        assert matcher.accept_token(data.draw(st.sampled_from(sorted(allowed))))
+        if matcher.is_terminated():
+            return
+    assert matcher.is_accepting()
+
+
+def test_many_parts_in_any_order(tokenizer: Any) -> None:
+    """2**60 sets of parts, few of which are ever looked at; the order is that of the texts."""
+    names = ["mopqrst"[k % 7] + "defghijkl"[k // 7] for k in range(60)]
+    parts = tuple(ir.Part(ir.literal(name), required=True) for name in names)
+    grammar = compile_grammar(ir.Grammar(ir.Permute(parts, ir.literal(","))), tokenizer)
+    needed = grammar.min_tokens()
+    assert needed == len(",".join(names))
+    matcher = grammar.matcher()
+    for symbol in ",".join(sorted(names)).encode():
+        assert min(allowed_ids(matcher, matcher.tokens_to_accept())) == symbol
+        assert matcher.accept_token(symbol)
+    assert matcher.is_accepting()
+
+
+def test_parts_in_any_order_that_nest(tokenizer: Any) -> None:
+    """A part that may be there holds the whole again; one that must be there, now and then."""
+    inner = ir.Concat((ir.literal("["), VALUE, ir.literal("]")))
+    parts = (
+        ir.Part(ir.literal("b"), required=True),
+        ir.Part(inner),
+        ir.Part(ir.Alt((inner, ir.literal("caab"))), required=True),
+    )
+    value = ir.Permute(parts, ir.literal(","))
+    grammar = compile_grammar(ir.Grammar(VALUE, {"value": value}), tokenizer)
+    assert grammar.min_tokens() == plain_tokens(grammar, grammar.automaton.start)
+    matcher = grammar.matcher()
+    for symbol in b"[b,caab],b,[":
+        assert matcher.accept_token(symbol)
+        assert matcher.tokens_to_accept() == plain_tokens(grammar, matcher.state)
+        for left in (matcher.tokens_to_accept(), 40):
+            assert allowed_ids(matcher, left) == plainly_allowed_ids(matcher, left)
+
+
+@given(st.data())
+@settings(deadline=None, max_examples=12)
+def test_recursion_and_something_regular(
+    tokenizer: Any, plain_exprs: st.SearchStrategy[ir.Expr], data: st.DataObject
+) -> None:
+    rules = {"value": ir.Alt((ir.literal("b"), ir.Concat((ir.literal("a"), ir.star(VALUE)))))}
+    begin = data.draw(plain_exprs)
+    regular = ir.Concat((begin, ir.Repeat(ir.byte_range(97, 99), 0, data.draw(st.integers(0, 4)))))
+    side = data.draw(st.sampled_from([regular, ir.Not(regular)]))
+    try:
+        matcher = compile_grammar(ir.Grammar(ir.And((VALUE, side)), rules), tokenizer).matcher()
+    except UnsatisfiableConstraint:
+        return
+    needed = matcher.tokens_to_accept()
+    assert needed == plain_tokens(matcher.grammar, matcher.state)
+    finish(matcher, data, needed + data.draw(st.integers(0, 3)))
+
+
 @given(st.data())
 @settings(deadline=None, max_examples=40)
 def test_vocabularies_that_lack_bytes(
