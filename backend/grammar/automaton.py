@@ -51,10 +51,6 @@ class Automaton:
             self.machine.let_pay(self.budget)
             return self.machine.mem.item(what)
 
-    def memory_bytes(self) -> int:
-        """About what the machine occupies, which other grammars may share."""
-        return self.machine.memory_bytes()
-
     def step(self, state: int, byte: int) -> int:
         """The state after one byte. Under a microsecond once it was asked for."""
         with self.lock:
@@ -63,6 +59,8 @@ class Automaton:
     def step_special(self, state: int, token_id: int) -> int:
         """The state after a control token."""
         with self.lock:
+            if token_id not in self.machine.special_ids:
+                return DEAD  # no grammar of this machine names it
             return self.machine.step(self.budget, state, self.machine.special_symbol(token_id))
 
     def advance(self, state: int, data: bytes) -> int:

@@ -58,8 +58,12 @@ class _Builder:
         run, budget = self.machine.run, self.budget
         roots = self._collect()
         code, args = self._make.arrays()
-        out, heights = run(budget, ops.assemble_closed, code, args)
-        self._check(out, heights)
+        heights = ops.heights(code, args)
+        limits = budget.limits
+        if heights.max() > limits.max_nesting:
+            raise limits.exceeded("max_nesting")
+        out = run(budget, ops.assemble_closed, code, args)
+        _refuse_specials(out)
         self._remember(out, heights)
         if not self._make.rule_of:
             return int(out[roots[0]])
@@ -109,17 +113,6 @@ class _Builder:
             self._names = list(self._make.rule_of)
         return self._names[rule]
 
-    def _check(self, out: Words, heights: Words) -> None:
-        limits = self.budget.limits
-        if len(heights) and heights.max() > limits.max_nesting:
-            raise limits.exceeded("max_nesting")
-        if (out == ops.SPECIAL_IN_BOOLEAN).any():
-            raise UnsupportedConstraint(
-                "a control token stands inside an intersection or a complement, "
-                "which are over bytes",
-                keyword="special",
-            )
-
     def _remember(self, out: Words, heights: Words) -> None:
         """Keep the closed nodes: the next grammar may have them too."""
         exprs, tall = out.tolist(), heights.tolist()
@@ -148,7 +141,7 @@ class _Builder:
         self.machine.run(
             self.budget, linking.inline_regular, code, args, out, roots, parts, order, inside
         )
-        self._check(out, out[:0])
+        _refuse_specials(out)
         return True
 
     def _refuse_left_recursion(
@@ -168,3 +161,11 @@ def _order(code: Words, args: Words, out: Words, roots: Words) -> tuple[Lists, O
     """The open instructions of each body, and the rules in order."""
     parts = linking.open_parts(code, args, out, roots)
     return parts, linking.order_of(linking.mentions(code, parts))
+
+
+def _refuse_specials(out: Words) -> None:
+    if (out == ops.SPECIAL_IN_BOOLEAN).any():
+        raise UnsupportedConstraint(
+            "a control token stands inside an intersection or a complement, which are over bytes",
+            keyword="special",
+        )

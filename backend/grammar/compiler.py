@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING
 
 from sestina.backend.grammar.automaton import compile_automaton
@@ -67,16 +67,24 @@ class GrammarCompiler:
         self._kept: OrderedDict[Constraint, Future[CompiledGrammar]] = OrderedDict()
 
     def compile(self, constraint: Constraint) -> CompiledGrammar:
-        """The compiled grammar of a constraint. Blocks while it is being compiled."""
-        with self._lock:
-            future = self._kept.get(constraint)
-            mine = future is None
-            if future is None:
-                future = self._kept[constraint] = Future()
-            self._kept.move_to_end(constraint)
-        if mine:
-            self._run(constraint, future)
-        return future.result()
+        """The compiled grammar of a constraint. Blocks while it is being compiled.
+
+        An interrupt (KeyboardInterrupt) ends the thread that compiles, and no other: one of those
+        that wait begins anew.
+        """
+        while True:
+            with self._lock:
+                future = self._kept.get(constraint)
+                mine = future is None
+                if future is None:
+                    future = self._kept[constraint] = Future()
+                self._kept.move_to_end(constraint)
+            if mine:
+                return self._run(constraint, future)
+            try:
+                return future.result()
+            except CancelledError:
+                continue
 
     def _fresh(self) -> SharedMasks:
         return SharedMasks(self.trie, self.tokenizer, self.limits.max_mask_cache_bytes)
@@ -87,27 +95,30 @@ class GrammarCompiler:
                 self._shared = self._fresh()
             return self._shared
 
-    def _run(self, constraint: Constraint, future: Future[CompiledGrammar]) -> None:
+    def _run(self, constraint: Constraint, future: Future[CompiledGrammar]) -> CompiledGrammar:
         try:
-            grammar = constraint.to_grammar()
-            future.set_result(
-                compile_grammar(
-                    grammar,
-                    self.tokenizer,
-                    trie=self.trie,
-                    limits=self.limits,
-                    shared=self._current(),
-                )
+            made = compile_grammar(
+                constraint.to_grammar(),
+                self.tokenizer,
+                trie=self.trie,
+                limits=self.limits,
+                shared=self._current(),
             )
         except BaseException as error:
             with self._lock:
                 if self._kept.get(constraint) is future:
                     del self._kept[constraint]
-            future.set_exception(error)
+            if isinstance(error, Exception):
+                future.set_exception(error)
+            else:
+                future.cancel()
+            raise
+        future.set_result(made)
         with self._lock:
-            done = [each for each, made in self._kept.items() if made.done()]
+            done = [each for each, kept in self._kept.items() if kept.done()]
             for each in done[: max(0, len(self._kept) - self.max_grammars)]:
                 del self._kept[each]
+        return made
 
 
 def compile_constraint(

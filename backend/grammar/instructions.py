@@ -16,11 +16,17 @@ from sestina.backend.grammar.core.permute import REPEATS, REQUIRED
 from sestina.backend.grammar.limits import Budget
 from sestina.backend.grammar.machine import Machine
 from sestina.lang import grammar_ir as ir
-from sestina.lang.errors import InvalidConstraint, UnsupportedConstraint
+from sestina.lang.errors import (
+    ConstraintLimitExceeded,
+    InvalidConstraint,
+    UnsupportedConstraint,
+)
 
 # So many words or more are put together by their beginnings, down to _MAX_TREE_DEPTH of those.
 _MANY_WORDS = 8
 _MAX_TREE_DEPTH = 50
+
+_MAX_COUNT = 1 << 31
 
 _LEAVES = (ir.Literal, ir.ByteSet, ir.Rule, ir.Special)
 
@@ -101,7 +107,10 @@ class Instructions:
         if type(node) is ir.Repeat:
             if node.lo < 0 or (node.hi is not None and node.hi < node.lo):
                 raise InvalidConstraint(f"repeat {node.lo} to {node.hi} times")
-            hi = -1 if node.hi is None else node.hi
+            if node.lo > _MAX_COUNT:
+                raise ConstraintLimitExceeded(f"{node.lo} copies; at most {_MAX_COUNT}")
+            # So many are never written: as good as no bound.
+            hi = -1 if node.hi is None or node.hi > _MAX_COUNT else node.hi
             return self._add(ops.REPEAT, number_of[id(node.item)], node.lo, hi)
         if type(node) is ir.Not:
             return self._add(ops.NOT, number_of[id(node.item)])
@@ -127,8 +136,8 @@ class Instructions:
             (REQUIRED if part.required else 0) | (REPEATS if part.repeats else 0)
             for part in node.parts
         ]
-        hi = -1 if node.hi is None else node.hi
-        at, _ = self._arguments([*numbers, node.lo, hi, *flags])
+        hi = -1 if node.hi is None or node.hi > _MAX_COUNT else node.hi
+        at, _ = self._arguments([*numbers, min(node.lo, _MAX_COUNT), hi, *flags])
         return self._add(ops.PERMUTE, at, len(numbers))
 
     def _literal(self, data: bytes) -> int:

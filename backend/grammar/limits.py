@@ -21,6 +21,7 @@ class Limits:
     max_expressions: expressions made by derivatives, about 100 bytes each.
     max_states: states met while walking; those walked as an automaton take 1 KiB each.
     max_liveness_steps: derivatives taken by one search for a text that `And` and `Not` leave over.
+    max_work: parts of expressions looked at for one step, mask or grammar, about 50 ns each.
     max_mask_cache_bytes: cached masks, and as much again for their parts; the least recently used
         go first, so this one never raises.
     max_shared_bytes: what grammars share in a `GrammarCompiler`; beyond it, a new one begins to
@@ -33,12 +34,13 @@ class Limits:
     sestina.lang.errors.InvalidParams: max_states must be at least 1, not 0
     """
 
-    max_nodes: int = 200_000
+    max_nodes: int = 400_000
     max_nesting: int = 1_000
-    max_depth: int = 4_000
+    max_depth: int = 1_500
     max_expressions: int = 500_000
     max_states: int = 100_000
     max_liveness_steps: int = 100_000
+    max_work: int = 5_000_000
     max_mask_cache_bytes: int = 64 << 20
     max_shared_bytes: int = 256 << 20
     max_forced_bytes: int = 1024
@@ -72,6 +74,7 @@ class Budget:
             memory.MAX_STATES: limits.max_states,
             memory.MAX_LIVENESS_STEPS: limits.max_liveness_steps,
             memory.MAX_DEPTH: limits.max_depth,
+            memory.MAX_WORK: limits.max_work,
         }
         words = range(memory.SPENT, memory.SPENT + memory.NUM_SPENT)
         self.spent = np.array([account.get(k, 0) for k in words], np.int64)
@@ -87,5 +90,6 @@ _LIMIT_OF_STATUS = MappingProxyType(
         memory.LIMIT_STATES: "max_states",
         memory.LIMIT_LIVENESS: "max_liveness_steps",
         memory.LIMIT_DEPTH: "max_depth",
+        memory.LIMIT_WORK: "max_work",
     }
 )

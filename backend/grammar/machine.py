@@ -104,6 +104,7 @@ class Machine:
         """
         if budget is not self._payer:
             self.let_pay(budget)
+        self.mem[memory.WORK] = 0
         while True:
             result = function(self.mem, *args)
             status = self.mem.item(memory.STATUS)
@@ -158,10 +159,6 @@ class Machine:
             for k in range(len(self.special_ids))
         )
         return [k for k, left in enumerate(after) if left != DEAD]
-
-    def next_bytes(self, budget: Budget, state: int) -> int:
-        """The bytes that may come next, as a 256-bit mask."""
-        return int.from_bytes(self.run(budget, calls.next_bytes, state).tobytes(), "little")
 
     def only_symbol(self, budget: Budget, state: int) -> int | None:
         """The one symbol that can follow, None for none or a choice."""

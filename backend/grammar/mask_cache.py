@@ -96,8 +96,9 @@ class MaskCache:
 
     def _run(self, function: masks.Fill, budget: Budget, *args: object) -> None:
         """Fill a row, again with more room for as long as that is asked for: bits are only set."""
-        machine = self.machine
+        machine, may_forget = self.machine, True
         machine.let_pay(budget)
+        machine.mem[memory.WORK] = 0
         while True:
             function(
                 machine.mem,
@@ -114,7 +115,7 @@ class MaskCache:
             if status == memory.OK:
                 return
             if status == memory.COMPONENTS_FULL:
-                self._make_room(2 * len(self._rows), 2 * len(self._entries))
+                may_forget = self._make_room(may_forget)
             machine.recover(status, budget)
 
     # ---- components
@@ -123,15 +124,21 @@ class MaskCache:
         mem, width = self.machine.mem, self.trie.num_words + 2
         return 4 * (width * mem.item(memory.NUM_COMPONENTS) + mem.item(memory.NUM_ENTRIES))
 
-    def _make_room(self, num_components: int, num_entries: int) -> None:
-        """Room for so many, with those there are; beyond the share of memory, without."""
+    def _make_room(self, may_forget: bool) -> bool:
+        """Room for twice as many, with those there are; beyond the share of memory, without.
+
+        may_forget False: this mask has been begun again without, and needs more by itself.
+        Returns whether what is there may still be forgotten.
+        """
+        num_components, num_entries = 2 * len(self._rows), 2 * len(self._entries)
         size = 4 * (num_components * (self.trie.num_words + 2) + num_entries)
-        if size > self.max_component_bytes and len(self._rows) > 1:
+        if may_forget and size > self.max_component_bytes:
             components.forget_components(self.machine.mem)
-            return
+            return False
         self._rows = _longer(self._rows, num_components)
         self._spans = _longer(self._spans, num_components)
         self._entries = _longer(self._entries, num_entries)
+        return may_forget
 
 
 def _longer(old: Int32s, num: int) -> Int32s:

@@ -97,10 +97,11 @@ def acyclic_order(bodies: Mapping[str, Collection[str]]) -> list[str]:
 
 
 def unrolled_size(root: ir.Expr) -> int:
-    """The number of nodes if every shared part were copied."""
+    """The number of nodes if every shared part were copied; a long literal counts as several."""
     size: dict[int, int] = {}
     for node in postorder(root):
-        size[id(node)] = 1 + sum(size[id(part)] for part in children(node))
+        own = 1 + len(node.data) // 16 if isinstance(node, ir.Literal) else 1
+        size[id(node)] = own + sum(size[id(part)] for part in children(node))
     return size[id(root)]
 
 

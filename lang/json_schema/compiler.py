@@ -29,7 +29,8 @@ from sestina.lang.grammar_check import is_productive, left_recursion
 from sestina.lang.grammar_ir import NOTHING, Expr, Grammar, Rule
 from sestina.lang.json_schema import merge, scalars, values
 from sestina.lang.json_schema.arrays import lower_array
-from sestina.lang.json_schema.contradiction import exclude, implies
+from sestina.lang.json_schema.choosing import ways
+from sestina.lang.json_schema.contents import Contents
 from sestina.lang.json_schema.desugar import desugar
 from sestina.lang.json_schema.dialects import draft_of
 from sestina.lang.json_schema.formats import FORMATS, REFUSED_FORMATS
@@ -56,6 +57,8 @@ ANYWHERE = "*"  # the pointer of "any JSON value", which is no place in the sche
 MAX_INLINE_DEPTH = 12
 MAX_RULES = 20_000
 MAX_MERGES = 10_000
+MAX_LOOKS = 50_000
+MAX_WAYS = 5_000
 MAX_OVERLAPS = 100
 MAX_NEGATED_DEPTH = 60
 
@@ -65,11 +68,14 @@ class Compiler:
 
     def __init__(self, document: Any, linker: Linker | None) -> None:
         self.document = document
+        self.contents = Contents(document)
         self.linker = linker
         self.rules: dict[str, Expr] = {}
         self.pending: list[tuple[str, Any, str, Layout]] = []
         # Rule names by the identity of the schema (kept alive here) and the depth of the layout.
         self.named: dict[tuple[int, int], tuple[str, Any]] = {}
+        # Several alternatives lead to the same schemas at the same place, time and again.
+        self.lowered: dict[tuple[int, int, str, bool], tuple[Expr, Any]] = {}
         self.enforced: dict[Place, None] = {}
         self.annotations: dict[Place, None] = {}
         # Any JSON value, as a schema like any other.
@@ -78,7 +84,10 @@ class Compiler:
         # Whether references are followed on the spot: a rule has no place under And and Not.
         self.is_inlining = False
         self.num_merges = 0
+        self.num_looks = 0
+        self.num_ways = 0
         self.num_checks = 0  # of constants, by `values`
+        self.answers: dict[Hashable, tuple[bool, Any, Any]] = {}  # of those checks
         # Derived schemas by what they derive from, which is kept alive; the same ones give the
         # same object again, so that recursion through them ends in rules.
         self.derived: dict[Hashable, tuple[Any, tuple[Any, ...]]] = {}
@@ -111,9 +120,14 @@ class Compiler:
         if schema is False:
             return NOTHING
         check_shape(schema, pointer)
+        schema = self.contents.first(schema)
         if len(schema) == 1 and "allOf" in schema:
             schema = self.once_all(schema)
-        key = (id(schema), layout.depth)
+        place = pointer if id(schema) in self.contents.given else ""
+        here = (id(schema), layout.depth, place, self.is_inlining)
+        if here in self.lowered:
+            return self.lowered[here][0]
+        key = here[:2]
         if self.depth >= MAX_INLINE_DEPTH or key in self.active:
             if self.is_inlining:
                 self.fail(ConstraintLimitExceeded, "names nested too deeply", pointer)
@@ -121,7 +135,9 @@ class Compiler:
         self.depth += 1
         self.active.add(key)
         try:
-            return self.keywords(schema, pointer, layout)
+            found = self.keywords(schema, pointer, layout)
+            self.lowered[here] = (found, schema)
+            return found
         except ConstraintError as error:
             if error.pointer is not None:
                 raise
@@ -182,38 +198,19 @@ class Compiler:
             if value is not was:
                 return either(self.schema(branch, pointer, layout) for branch in value)
         branches = [(branch, child(pointer, keyword, i)) for i, branch in enumerate(value)]
-        if keyword == "allOf":
-            whole, place = branches[0]
-            for branch, _ in branches[1:]:
-                whole, place = self.conjunction(whole, branch, pointer), pointer
-            return self.schema(whole, place, layout)
+        if keyword == "allOf" and len(branches) > 1:
+            return self.merged({keyword: value}, pointer, layout)
         return either(self.schema(branch, place, layout) for branch, place in branches)
 
     def merged(self, schema: Schema, pointer: str, layout: Layout) -> Expr:
         """Several applicators, or one beside other keywords: all of them hold at once."""
-        if "$ref" in schema:
-            target, _ = self.resolve(schema["$ref"], pointer)
-            whole = self.conjunction(target, self.without(schema, "$ref"), pointer)
-            return self.schema(whole, pointer, layout)
-        if "allOf" in schema:
-            whole = self.without(schema, "allOf")
-            for branch in schema["allOf"]:
-                whole = self.conjunction(whole, branch, pointer)
-            # What two alternatives leave to merge later has to wait until one is chosen.
-            if isinstance(whole, bool) or not ("allOf" in whole and _ALTERNATIVES & whole.keys()):
-                return self.schema(whole, pointer, layout)
-            schema = whole
-        keyword = "anyOf" if "anyOf" in schema else "oneOf"
-        branches, rest = schema[keyword], self.without(schema, keyword)
-        if keyword == "oneOf":
-            branches = self.exclusive(branches, pointer, rest)
-        elif any(implies(rest, branch) for branch in branches):
-            return self.schema(rest, pointer, layout)
-        return either(
-            self.schema(self.conjunction(rest, branch, pointer), pointer, layout)
-            for branch in branches
-            if not exclude(rest, branch)
-        )
+        found = []
+        for one in ways(self, schema, pointer):
+            self.num_ways += 1
+            if self.num_ways > MAX_WAYS:
+                self.fail(ConstraintLimitExceeded, f"more than {MAX_WAYS} alternatives", pointer)
+            found.append(self.schema(one, pointer, layout))
+        return either(found)
 
     def exclusive(self, branches: list[Any], pointer: str, given: Schema) -> list[Any]:
         """The branches of a oneOf, made such that one excludes the others."""
@@ -270,28 +267,43 @@ class Compiler:
         check_shape(b, pointer)
         if isinstance(a, bool) or isinstance(b, bool):
             return merge.both(a, b)
+        self.look(1, pointer)
+        x, y = self.plain(a, pointer), self.plain(b, pointer)
+        return self.once("and", (a, b), lambda: self.merge(x, y, pointer))
+
+    def merge(self, a: Schema, b: Schema, pointer: str) -> Any:
         self.num_merges += 1
         if self.num_merges > MAX_MERGES:
             self.fail(ConstraintLimitExceeded, f"more than {MAX_MERGES} schemas merged", pointer)
-        x, y = self.plain(a, pointer), self.plain(b, pointer)
-        return self.once("and", (a, b), lambda: merge.conjunction(x, y, pointer))
+        return merge.conjunction(a, b, pointer)
+
+    def look(self, count: int, pointer: str) -> None:
+        """Take note that so many branches of a choice are compared with what holds."""
+        self.num_looks += count
+        if self.num_looks > MAX_LOOKS:
+            self.fail(ConstraintLimitExceeded, f"more than {MAX_LOOKS} branches compared", pointer)
 
     def both(self, a: Any, b: Any) -> Any:
         if isinstance(a, bool) or isinstance(b, bool):
             return merge.both(a, b)
         return self.once("both", (a, b), lambda: merge.both(a, b))
 
-    def without(self, schema: Schema, keyword: str) -> Schema:
+    def without(self, schema: Schema, *keywords: str) -> Schema:
+        if schema.keys().isdisjoint(keywords):
+            return schema
         rest: Schema = self.once(
-            keyword, (schema,), lambda: {k: v for k, v in schema.items() if k != keyword}
+            " ".join(keywords),
+            (schema,),
+            lambda: {k: v for k, v in schema.items() if k not in keywords},
         )
         return rest
 
     def once(self, what: str, sources: tuple[Any, ...], derive: Callable[[], Any]) -> Any:
         """What `derive` returned when first asked for these sources."""
+        sources = tuple(map(self.contents.first, sources))
         key = (what, *map(id, sources))
         if key not in self.derived:
-            result = derive()
+            result = self.contents.first(derive())
             self.derived[key] = (result, sources)
             if all(result is not source for source in sources):
                 self.made.add(id(result))

@@ -129,7 +129,7 @@ def _apart(a: Any, b: Any) -> bool:
 
 
 def _are_texts(a: Any, b: Any) -> bool:
-    return "string" in (a.get("type"), b.get("type"))
+    return any(schema.get("type") in ("string", ["string"]) for schema in (a, b))
 
 
 def _patterns_apart(a: Any, b: Any) -> bool:
@@ -143,8 +143,8 @@ def _patterns_apart(a: Any, b: Any) -> bool:
 
 
 def _objects_apart(a: Any, b: Any, depth: int) -> bool:
-    """Whether both are objects, and a property that one of them needs cannot be."""
-    if a.get("type") != "object" or b.get("type") != "object":
+    """Whether values of both are objects, and a property that one of them needs cannot be."""
+    if not any(schema.get("type") in ("object", ["object"]) for schema in (a, b)):
         return False
     for name in {*a.get("required", ()), *b.get("required", ())}:
         x, y = _property(a, name), _property(b, name)

@@ -40,7 +40,7 @@ def decimals(
             [seq(text(first), from_low), seq(magnitudes(int(first) + 1, highest), FRACTION)]
         )
     last, last_fraction = split(high)
-    to_high = _fraction_at_most(last_fraction)
+    to_high = fraction_at_most(last_fraction)
     if first == last:
         if from_low is FRACTION:
             return seq(text(last), to_high)
@@ -69,14 +69,15 @@ def _fraction_at_least(digits: str, is_open: bool) -> Expr:
     return seq(POINT, either([*tails, seq(text(digits), after)]))
 
 
-def _fraction_at_most(digits: str) -> Expr:
-    """Nothing, or a point and digits up to these."""
+def fraction_at_most(digits: str, most: int | None = None) -> Expr:
+    """Nothing, or a point and digits up to these; `most` digits if given."""
     tails = []
     for i, digit in enumerate(digits):
-        tails.append(seq(text(digits[:i]), between(0, int(digit) - 1), times(DIGIT, 0, None)))
+        rest = times(DIGIT, 0, None if most is None else most - i - 1)
+        tails.append(seq(text(digits[:i]), between(0, int(digit) - 1), rest))
         if i:
             tails.append(text(digits[:i]))
-    zeros = times(ZERO, 0 if digits else 1, None)
+    zeros = times(ZERO, 0 if digits else 1, None if most is None else most - len(digits))
     return maybe(seq(POINT, either([*tails, seq(text(digits), zeros)])))
 
 

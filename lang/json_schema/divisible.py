@@ -20,6 +20,7 @@ from sestina.lang.json_schema.exponents import (
     large_integers,
     small_decimals,
 )
+from sestina.lang.json_schema.last_digits import split
 from sestina.lang.json_schema.number import (
     Bounds,
     closed,
@@ -31,6 +32,7 @@ from sestina.lang.json_schema.number import (
 from sestina.lang.json_schema.residues import Spellings, Wanted, spellings
 
 MAX_LISTED = 200
+MAX_WHOLE = 1_000  # remainders that are told without looking at last digits first
 
 # A decimal of at most this many digits before and after the point is read as itself: 15 digits are
 # exact in a double.
@@ -82,14 +84,29 @@ def lower(demands: Demands) -> Spellings:
 
 def _integers(demands: Demands) -> Spellings:
     step = _integer_step(demands.step or Decimal(1))
-    excluded = tuple(_integer_step(other) for other in demands.excluded)
+    excluded = [_beyond(_integer_step(other), step) for other in demands.excluded]
     low, high = whole_bounds(demands.bounds)
-    wanted = Wanted(step, excluded=excluded, is_plain=demands.is_plain)
+    wanted = Wanted(step, excluded=tuple(sorted(set(excluded))), is_plain=demands.is_plain)
     if low is not None and high is not None and (high - low) // step < MAX_LISTED:
         held = [n for n in range(low + -low % step, high + 1, step) if wanted.holds(n)]
         one = _plain if demands.is_plain else constant
         return Spellings(either(map(one, held)), {})
-    return _signed(wanted, low, high)
+    if not wanted.excluded or wanted.modulus <= MAX_WHOLE:
+        return _signed(wanted, low, high)
+    parts = [_signed(rest, low, high).ending(ends) for rest, ends in split(wanted)]
+    return Spellings(
+        either(part.expr for part in parts),
+        {name: rule for part in parts for name, rule in part.rules.items()},
+    )
+
+
+def _beyond(other: int, step: int) -> int:
+    """The least number such that multiples of `step` are multiples of it if they are of `other`."""
+    missing = other // math.gcd(other, step)
+    found = math.gcd(other, missing)
+    while (more := math.gcd(other, found * missing)) != found:
+        found = more
+    return found
 
 
 def _decimals(bounds: Bounds, step: Decimal, excluded: tuple[Decimal, ...]) -> Spellings:

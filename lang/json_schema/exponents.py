@@ -20,9 +20,11 @@ from sestina.lang.json_schema.digits import (
     NONZERO,
     POINT,
     ZERO,
-    between,
     decimals,
+    fraction_at_most,
     magnitudes,
+    split,
+    text,
 )
 
 # The largest double, 1.7976931348623157e308.
@@ -81,8 +83,9 @@ def scientific_integers(low: int, high: int | None) -> Expr:
 
 @functools.lru_cache(maxsize=64)
 def large_integers(least: int) -> Expr:
-    """Mantissas of up to 16 digits after the point with exponents from `least` to 1.7e308."""
-    largest = seq(Literal(b"1"), maybe(seq(POINT, between(0, 6), times(DIGIT, 0, LARGE - 1))))
+    """Mantissas of up to 16 digits after the point, exponents from `least`; finite as doubles."""
+    whole, fraction = split(MAX_MANTISSA)
+    largest = seq(text(whole), fraction_at_most(fraction, LARGE))
     return either(
         [
             seq(_integral(LARGE), _exponent(least, MAX_EXPONENT - 1)),

@@ -115,8 +115,12 @@ def _are_apart(a: list[list[int]], b: list[list[int]]) -> bool:
 def _leading(expr: Expr) -> list[int]:
     """Which bytes can stand at each of the first places, as far as that is plain to see."""
     found: list[int] = []
-    for item in expr.items if isinstance(expr, Concat) else (expr,):
-        if isinstance(item, Literal):
+    pending = [expr]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, Concat):
+            pending += reversed(item.items)
+        elif isinstance(item, Literal):
             found += [1 << byte for byte in item.data]
         elif isinstance(item, ByteSet):
             found.append(item.mask)

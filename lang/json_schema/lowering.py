@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sestina.lang import json_text
 from sestina.lang.errors import ConstraintLimitExceeded, UnsupportedConstraint
@@ -13,7 +13,12 @@ from sestina.lang.json_schema.compiler import Compiler
 from sestina.lang.json_schema.lenient import Place, drop_refused, places_in_source
 from sestina.lang.json_schema.linking import Linker, needs_linking
 
+MAX_VALUES = 80_000
+"""Values in a schema and the documents linked to it: 20 us each to compile, as a rule."""
+
 MAX_REFUSED = 100
+MAX_RECOMPILED = 200_000
+"""Values compiled again in all, since each refused keyword begins another pass."""
 
 
 class Report(NamedTuple):
@@ -49,17 +54,34 @@ def lower(
     """
     document, known = json_text.loads(source), dict(registry)
     layout = layouts.parse(whitespace, property_order)
+    num_values = _num_values(document)
     refused: list[Place] = []
     while True:
         linker = Linker(document, known) if needs_linking(source, document, known) else None
-        compiler = Compiler(document if linker is None else linker.document(), linker)
+        whole = document if linker is None else linker.document()
+        if linker is not None:
+            num_values = _num_values(whole)
+        compiler = Compiler(whole, linker)
         try:
             grammar = compiler.compile(layout)
         except (UnsupportedConstraint, ConstraintLimitExceeded) as error:
             dropped = drop_refused(document, error) if lenient else []
             refused += dropped
-            if not dropped or len(refused) > MAX_REFUSED:
+            if not dropped or len(refused) > min(MAX_REFUSED, MAX_RECOMPILED // num_values):
                 raise
         else:
             places = tuple(compiler.enforced), tuple(compiler.annotations)
             return Lowered(grammar, *places, places_in_source(refused))
+
+
+def _num_values(document: Any) -> int:
+    """How many JSON values there are in a document; ConstraintLimitExceeded beyond MAX_VALUES."""
+    found, todo = 0, [document]
+    while todo:
+        value = todo.pop()
+        found += 1
+        if isinstance(value, (dict, list)):
+            todo += value.values() if isinstance(value, dict) else value
+        if found + len(todo) > MAX_VALUES:
+            raise ConstraintLimitExceeded(f"a schema of more than {MAX_VALUES} values", pointer="")
+    return found

@@ -112,8 +112,8 @@ def _objects(a: Schema, b: Schema, pointer: str) -> dict[str, Any]:
     if names:
         merged["properties"] = {
             n: both(
-                known_a[n] if n in known_a else _if_unmatched(n, patterns_a, other_a, pointer),
-                known_b[n] if n in known_b else _if_unmatched(n, patterns_b, other_b, pointer),
+                known_a[n] if n in known_a else _if_unmatched(n, a, pointer),
+                known_b[n] if n in known_b else _if_unmatched(n, b, pointer),
             )
             for n in names
         }
@@ -122,18 +122,29 @@ def _objects(a: Schema, b: Schema, pointer: str) -> dict[str, Any]:
             p: both(patterns_a.get(p, True), patterns_b.get(p, True))
             for p in {**patterns_a, **patterns_b}
         }
-        _check_patterns(patterns_a, (known_b, patterns_b, other_b), pointer)
-        _check_patterns(patterns_b, (known_a, patterns_a, other_a), pointer)
-        for p in patterns_a.keys() ^ patterns_b.keys():
-            other = other_a if p in patterns_b else other_b
-            merged["patternProperties"][p] = both(merged["patternProperties"][p], other)
+    if _is_apart(a, b) or _is_apart(b, a):
+        merged["additionalProperties"] = (*remainders(a), *remainders(b))
+        return merged
+    for p in patterns_a.keys() ^ patterns_b.keys():
+        other = other_a if p in patterns_b else other_b
+        merged["patternProperties"][p] = both(merged["patternProperties"][p], other)
     if "additionalProperties" in a or "additionalProperties" in b:
         merged["additionalProperties"] = both(other_a, other_b)
     return merged
 
 
-def _if_unmatched(name: str, patterns: Schema, other: Any, pointer: str) -> Any:
+def _if_unmatched(name: str, schema: Schema, pointer: str) -> Any:
     """What a schema that does not declare `name` says of it, but for its patterns."""
+    found: Any = True
+    for remainder in remainders(schema):
+        if name not in remainder["properties"]:
+            found = both(found, if_matched_by_none(name, remainder, pointer))
+    return found
+
+
+def if_matched_by_none(name: str, remainder: Schema, pointer: str) -> Any:
+    """What additionalProperties say of a name that is not declared."""
+    patterns, other = remainder["patternProperties"], remainder["additionalProperties"]
     if other is True or not any(is_match(p, name, widest=True) for p in patterns):
         return other
     if any(is_match(p, name) for p in patterns):
@@ -141,14 +152,36 @@ def _if_unmatched(name: str, patterns: Schema, other: Any, pointer: str) -> Any:
     _refuse("patternProperties", pointer)
 
 
-def _check_patterns(ours: Schema, theirs: tuple[Schema, Schema, Any], pointer: str) -> None:
-    """Refuse where their additionalProperties would have to hold for part of what we match."""
-    known, patterns, other = theirs
-    alone = [p for p in ours if p not in patterns]
-    if other is True or not alone:
-        return
-    if patterns or any(is_match(p, name, widest=True) for p in alone for name in known):
-        _refuse("patternProperties", pointer)
+def remainders(schema: Schema) -> tuple[Schema, ...]:
+    """additionalProperties, each with the names and patterns that it leaves out.
+
+    Several that have met and leave out different names are a tuple of these.
+    """
+    other = schema.get("additionalProperties", True)
+    if isinstance(other, tuple):
+        return other
+    if other is True:
+        return ()
+    names, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
+    return (
+        {
+            "properties": dict.fromkeys(names, True),
+            "patternProperties": dict.fromkeys(patterns, True),
+            "additionalProperties": other,
+        },
+    )
+
+
+def _is_apart(a: Schema, b: Schema) -> bool:
+    """Whether the additionalProperties of `b` hold for a part of what a pattern of `a` matches."""
+    other = b.get("additionalProperties", True)
+    if other is True:
+        return False
+    known, patterns = b.get("properties", {}), b.get("patternProperties", {})
+    alone = [p for p in a.get("patternProperties", {}) if p not in patterns]
+    if isinstance(other, tuple) or (alone and patterns):
+        return True
+    return any(is_match(p, name, widest=True) for p in alone for name in known)
 
 
 def _arrays(a: Schema, b: Schema) -> dict[str, Any]:

@@ -290,6 +290,9 @@ def _bad_property(name: str, schema: Any) -> Any:
 
 def _additional(compiler: Compiler, schema: Schema, pointer: str) -> list[Any]:
     """Some property beyond those declared that is not as they should be (`witness`)."""
+    if isinstance(schema["additionalProperties"], tuple):
+        several = schema["additionalProperties"]
+        return [piece for one in several for piece in _additional(compiler, one, pointer)]
     value, known = schema["additionalProperties"], schema.get("properties", {})
     patterns = schema.get("patternProperties", {})
     if value is True or value == {}:

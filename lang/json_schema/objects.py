@@ -10,19 +10,23 @@ every reader): both have the same schema, and no count relies on them being diff
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import reduce
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from sestina.lang.errors import UnsupportedConstraint
-from sestina.lang.expr import either, is_nothing, joined, seq, times
+from sestina.lang.expr import either, is_nothing, joined, maybe, seq
 from sestina.lang.expr_match import matches
 from sestina.lang.grammar_ir import NOTHING, And, Expr, Part
 from sestina.lang.json_schema.any_order import any_order
+from sestina.lang.json_schema.breaches import Breach, Breaching
 from sestina.lang.json_schema.counting import AtLeast, Member, counted
 from sestina.lang.json_schema.key_classes import canonical, is_match, partition
 from sestina.lang.json_schema.keywords import Schema, size
 from sestina.lang.json_schema.layout import Layout, parse
+from sestina.lang.json_schema.merge import remainders
 from sestina.lang.json_schema.refs import child
 from sestina.lang.json_schema.string import any_key_except, quoted
 
@@ -33,18 +37,15 @@ MAX_UNORDERED = 4  # required but not declared, among extras
 MAX_CHOSEN = 100  # ways to meet residual negations
 
 
-Witness = tuple[Expr, Any]
-"""The names and the value of a property that an object must end with, beyond those declared."""
-
-
 def lower_object(
     compiler: Compiler,
     schema: Schema,
     pointer: str,
     layout: Layout,
-    witness: Witness | None = None,
+    breaches: Sequence[Breach] = (),
 ) -> Expr:
-    return _Object(compiler, schema, pointer, layout, witness).lower()
+    """The objects of a schema; with `breaches` those whose extra properties break these rules."""
+    return _Object(compiler, schema, pointer, layout, breaches).lower()
 
 
 class _Object:
@@ -56,7 +57,7 @@ class _Object:
         schema: Schema,
         pointer: str,
         layout: Layout,
-        witness: Witness | None,
+        breaches: Sequence[Breach],
     ) -> None:
         self.compiler = compiler
         self.schema = schema
@@ -66,8 +67,8 @@ class _Object:
         self.known: Schema = schema.get("properties", {})
         self.required: list[str] = schema.get("required", [])
         self.patterns: Schema = schema.get("patternProperties", {})
-        self.other = schema.get("additionalProperties", True)
-        self.witness = witness
+        self.others = remainders(schema)
+        self.breaches = breaches
         self.keys: Expr | None = None  # the names that propertyNames allows
 
     def lower(self) -> Expr:
@@ -84,10 +85,7 @@ class _Object:
                 members.append(Member(name, text, name not in needed))
         classes = self.extra_classes(frozenset(names) | needed)
         extra = either(self.extra(*one) for one in classes)
-        ending = self.ending(classes)
-        if ending is not None and is_nothing(ending):
-            return NOTHING
-        return self.assembled(members, extra, names, ending)
+        return self.assembled(members, extra, names, self.breaching(classes))
 
     def read_names(self) -> Schema:
         """The declared names; with a finite propertyNames also those it lists."""
@@ -105,7 +103,13 @@ class _Object:
 
     def implied(self, name: str) -> Any:
         """The schema of a name that is not declared, but for its patterns."""
-        return True if any(is_match(p, name) for p in self.patterns) else self.other
+        found: Any = True
+        for one in self.others:
+            if name not in one["properties"] and not any(
+                is_match(p, name) for p in one["patternProperties"]
+            ):
+                found = self.compiler.both(found, one["additionalProperties"])
+        return found
 
     def value_of(self, name: str, names: Schema) -> Any:
         """The schema of a property: what declares it, and every pattern that may match it."""
@@ -124,15 +128,10 @@ class _Object:
 
     def extra_classes(self, names: frozenset[str]) -> list[tuple[Expr, Any, str]]:
         """Properties that are not declared, by what holds for them: names, schema, keyword."""
-        if not self.patterns:
-            return [(any_key_except(names), self.other, "additionalProperties")]
-        groups: list[tuple[Any, list[str]]] = []
-        for pattern, value in self.patterns.items():
-            same = next((g for v, g in groups if v is value or v == value), None)
-            if same is None:
-                groups.append((value, [pattern]))
-            else:
-                same.append(pattern)
+        groups = self.pattern_groups()
+        if not groups:
+            whole = reduce(self.compiler.both, self.left_over(frozenset()), True)
+            return [(any_key_except(names), whole, "additionalProperties")]
         classes = partition([patterns for _, patterns in groups], names)
         if classes is None:
             raise UnsupportedConstraint(
@@ -142,21 +141,46 @@ class _Object:
             )
         found = []
         for keys, matched in classes:
-            whole: Any = True if matched else self.other
-            for i in sorted(matched):
-                whole = self.compiler.both(whole, groups[i][0])
+            values = [groups[i][0] for i in sorted(matched)]
+            met = frozenset(pattern for i in matched for pattern in groups[i][1])
+            whole = reduce(self.compiler.both, (*self.left_over(met), *values), True)
             found.append((keys, whole, "patternProperties"))
         return found
 
-    def ending(self, classes: list[tuple[Expr, Any, str]]) -> Expr | None:
-        """The property that is the witness."""
-        if self.witness is None:
+    def pattern_groups(self) -> list[tuple[Any, list[str]]]:
+        """Patterns with one schema, which the same additionalProperties leave out."""
+        groups: list[tuple[Any, list[str], list[bool]]] = []
+        for pattern, value in self.patterns.items():
+            left_out = [pattern in one["patternProperties"] for one in self.others]
+            for known, patterns, same in groups:
+                if same == left_out and (known is value or known == value):
+                    patterns.append(pattern)
+                    break
+            else:
+                groups.append((value, [pattern], left_out))
+        return [(value, patterns) for value, patterns, _ in groups]
+
+    def left_over(self, met: frozenset[str]) -> list[Any]:
+        """The additionalProperties of names that match one of each of these groups of patterns."""
+        return [
+            one["additionalProperties"]
+            for one in self.others
+            if met.isdisjoint(one["patternProperties"])
+        ]
+
+    def breaching(self, classes: list[tuple[Expr, Any, str]]) -> Breaching | None:
+        """Extra properties that break the rules that have to be broken."""
+        if not self.breaches:
             return None
-        names, value = self.witness
-        return either(
-            self.extra(And((names, keys)), self.compiler.both(whole, value), where)
-            for keys, whole, where in classes
-        )
+
+        def write(names: Expr, breaking: frozenset[int]) -> Expr:
+            broken = [self.breaches[i].value for i in sorted(breaking)]
+            return either(
+                self.extra(And((names, keys)), reduce(self.compiler.both, broken, whole), where)
+                for keys, whole, where in classes
+            )
+
+        return Breaching(self.breaches, write, self.layout.comma, self.layout.fuel)
 
     def extra(self, keys: Expr, value: Any, where: str) -> Expr:
         if value is False or is_nothing(keys):
@@ -167,14 +191,11 @@ class _Object:
         return seq(keys, self.layout.colon, text)
 
     def assembled(
-        self, members: list[Member], extra: Expr, names: Schema, ending: Expr | None
+        self, members: list[Member], extra: Expr, names: Schema, breaching: Breaching | None
     ) -> Expr:
-        """An object of these members and any number of extras, and then of `ending`."""
+        """An object of these members and any number of extras, or of those that break rules."""
         num_needed = sum(not member.may_skip for member in members)
         low, high = size(self.schema, "minProperties", "maxProperties")
-        if ending is not None:  # it is one more than those needed
-            low = 0 if low <= num_needed + 1 else low
-            high = None if high is None else high - 1
         if low - num_needed > 1 and not is_nothing(extra):
             raise UnsupportedConstraint(
                 "minProperties that two extra properties may have to meet together",
@@ -187,16 +208,12 @@ class _Object:
             high = None
         needs = self.others_present(members)
         if self.layout.any_order:
-            body = self.in_any_order(members, extra, needs, low, high)
+            body = self.in_any_order(members, extra, needs, low, high, breaching)
         else:
             room = None if high is None else high - num_needed
             least = [AtLeast(low - num_needed)] if low > num_needed else []
-            body = self.in_order(members, extra, names, [*least, *needs], room)
-        may_be_empty = not (low or num_needed or needs)
-        if ending is not None:
-            before = seq(body, self.layout.comma)
-            body = seq(times(before, 0, 1) if may_be_empty else before, ending)
-            may_be_empty = False
+            body = self.in_order(members, extra, names, [*least, *needs], room, breaching)
+        may_be_empty = not (low or num_needed or needs or breaching)
         if is_nothing(body) and not may_be_empty:
             return NOTHING
         return self.layout.container(b"{}", body, may_be_empty=may_be_empty)
@@ -218,15 +235,18 @@ class _Object:
         names: Schema,
         least: list[AtLeast],
         room: int | None,
+        breaching: Breaching | None,
     ) -> Expr:
         """The declared members in their order, then all others in any order; none is not meant."""
         comma, fuel = self.layout.comma, self.layout.fuel
         declared = [member for member in members if member.name in names]
         others = [Part(m.text, required=True) for m in members if m.name not in names]
-        if len(others) > MAX_UNORDERED and not is_nothing(extra):
+        if breaching or (len(others) > MAX_UNORDERED and not is_nothing(extra)):
             declared, others = members, []
 
         def tail(missing: int, room: int | None) -> tuple[Expr, bool]:
+            if breaching:
+                return breaching.lower(room), False
             rest = Part(extra, required=missing > 0, repeats=True)
             most = None if room is None else room + len(others)
             return any_order([*others, rest], comma, fuel, 1, most), not (others or missing)
@@ -236,7 +256,7 @@ class _Object:
             return counted(declared, tail, self.layout, least, room)
         pairs = [(member.text, member.may_skip) for member in declared]
         rest, may_skip = tail(0, None)
-        if not is_nothing(rest):
+        if not is_nothing(rest) or not may_skip:
             pairs.append((rest, may_skip))
         return joined(pairs, comma)[0]
 
@@ -247,8 +267,31 @@ class _Object:
         needs: list[AtLeast],
         low: int,
         high: int | None,
+        breaching: Breaching | None,
     ) -> Expr:
-        """All members and extras in any order: for each need, with any one that meets it."""
+        """All members and extras in any order, then extras that break rules if some have to."""
+        if not breaching:
+            return self.amid(members, extra, needs, max(low, 1), high)
+        comma, num_needed = self.layout.comma, sum(not member.may_skip for member in members)
+        low = 0 if low <= num_needed + 1 else low  # those that break a rule are one more
+        found = []
+        for most in [None] if high is None else range(1, min(high, len(self.breaches)) + 1):
+            room = None if high is None or most is None else high - most
+            before = self.amid(members, extra, needs, max(low, 1), room)
+            may_be_empty = not (low or num_needed or needs)
+            before = seq(before, comma)
+            found.append(seq(maybe(before) if may_be_empty else before, breaching.lower(most)))
+        return either(found)
+
+    def amid(
+        self,
+        members: list[Member],
+        extra: Expr,
+        needs: list[AtLeast],
+        low: int,
+        high: int | None,
+    ) -> Expr:
+        """Members and extras in any order: for each need, with any one that meets it."""
         parts = [Part(m.text, required=not m.may_skip) for m in members]
         parts.append(Part(extra, repeats=True))
         meeting = [
@@ -262,7 +305,7 @@ class _Object:
         found = []
         for chosen in product(*meeting):
             some = [replace(p, required=p.required or i in chosen) for i, p in enumerate(parts)]
-            found.append(any_order(some, self.layout.comma, self.layout.fuel, max(low, 1), high))
+            found.append(any_order(some, self.layout.comma, self.layout.fuel, low, high))
         return either(found)
 
 

@@ -16,11 +16,11 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from sestina.lang.errors import ConstraintLimitExceeded
-from sestina.lang.expr import either, seq, times
-from sestina.lang.grammar_ir import EPSILON, NOTHING, Expr, Rule
+from sestina.lang.expr import either, is_nothing, seq, times
+from sestina.lang.grammar_ir import EPSILON, NOTHING, And, Expr, Rule
 from sestina.lang.json_schema.digits import DIGIT, NO_FRACTION, POINT, ZERO, between
 
-MAX_STATES = 1_000
+MAX_STATES = 4_000
 MAX_PLACES = 20
 MAX_ZEROS = 40
 MAX_NODES = 2_000
@@ -57,6 +57,12 @@ class Spellings(NamedTuple):
     expr: Expr
     rules: Mapping[str, Expr]
 
+    def ending(self, ends: tuple[Expr, ...]) -> Spellings:
+        """Those that end as each of these languages without rules says."""
+        if not ends or is_nothing(self.expr):
+            return self
+        return Spellings(And((self.expr, *ends)), self.rules)
+
 
 @functools.lru_cache(maxsize=256)
 def spellings(wanted: Wanted, low: int, high: int | None) -> Spellings:
@@ -81,7 +87,7 @@ class _Machine:
     def __init__(self, wanted: Wanted) -> None:
         if wanted.places > MAX_PLACES:
             raise ConstraintLimitExceeded(f"multiples with {wanted.places} digits after the point")
-        if 10**MAX_ZEROS % (wanted.step // _coprime_to_ten(wanted.step)):
+        if 10**MAX_ZEROS % (wanted.step // coprime_to_ten(wanted.step)):
             raise ConstraintLimitExceeded(f"multiples that end in more than {MAX_ZEROS} zeros")
         self.wanted = wanted
         self.modulus = wanted.modulus
@@ -281,7 +287,7 @@ class _Interval:
 _At = tuple[int, int, int]
 
 
-def _coprime_to_ten(number: int) -> int:
+def coprime_to_ten(number: int) -> int:
     """The number without its factors 2 and 5."""
     while (common := math.gcd(number, 10)) > 1:
         number //= common

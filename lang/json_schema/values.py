@@ -75,6 +75,14 @@ class Validator:
             raise ConstraintLimitExceeded(
                 "too many constants under too many schemas", pointer=self.pointer, keyword="enum"
             )
+        answers = self.compiler.answers
+        key = (id(value), id(schema), self.certain, known)
+        if key not in answers:
+            # With what it is about, as long as that lives its identity is no other's.
+            answers[key] = (self.holds(value, schema, known), value, schema)
+        return answers[key][0]
+
+    def holds(self, value: Any, schema: Schema, known: str) -> bool:
         if self.compiler.is_only_ref(schema):
             schema = {"$ref": schema["$ref"]}
         self.steps += 1
@@ -205,9 +213,12 @@ class Validator:
         return in_range(len(value), size(schema, "minProperties", "maxProperties"))
 
     def properties(self, value: dict[str, Any], schema: Schema) -> bool:
+        other = schema.get("additionalProperties", True)
+        if isinstance(other, tuple):  # several, each with the names it is not about
+            rest = {k: v for k, v in schema.items() if k != "additionalProperties"}
+            return all(self.properties(value, one) for one in (rest, *other))
         known = schema.get("properties", {})
         patterns = schema.get("patternProperties", {})
-        other = schema.get("additionalProperties", True)
         for name, item in value.items():
             schemas = [known[name]] if name in known else []
             sure = bool(schemas)

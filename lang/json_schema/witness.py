@@ -2,8 +2,7 @@
 
 The negation of patternProperties, additionalProperties or propertyNames is that some property is
 not as they say. A residual `not` holds them as a leaf; here it becomes an alternative: each
-declared property may be that one, or an extra property is. The extra one comes last, as a later
-key may spell the same name again, and its value would be the one that counts.
+declared property may be that one, or an extra property is (`breaches`).
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from sestina.lang.errors import UnsupportedConstraint
 from sestina.lang.expr import either, seq
 from sestina.lang.grammar_ir import And, Expr, Not
 from sestina.lang.json_schema import values
+from sestina.lang.json_schema.breaches import MAX_BREACHES, Breach
 from sestina.lang.json_schema.key_classes import inside, is_match
 from sestina.lang.json_schema.keywords import Schema
 from sestina.lang.json_schema.layout import Layout
@@ -29,10 +29,10 @@ MAX_WAYS = 100
 
 
 class Way(NamedTuple):
-    """A schema of objects without the leaves, and the leaf that an extra property has to break."""
+    """A schema of objects without the leaves, and those that extra properties have to break."""
 
     schema: Any
-    by_extra: Schema | None
+    by_extra: list[Schema]
 
 
 def needs_witness(schema: Schema) -> bool:
@@ -52,11 +52,13 @@ def lower_witnessed(compiler: Compiler, schema: Schema, pointer: str, layout: La
 
 
 def _lower_way(compiler: Compiler, way: Way, pointer: str, layout: Layout) -> Expr:
-    if way.by_extra is None or isinstance(way.schema, bool):
+    if not way.by_extra or isinstance(way.schema, bool):
         return compiler.schema(way.schema, pointer, layout)
-    keys = _keys(compiler, way.by_extra, pointer)
-    value = _broken_value(compiler, way.by_extra)
-    return lower_object(compiler, way.schema, pointer, layout, (keys, value))
+    breaches = [
+        Breach(_keys(compiler, leaf, pointer), _broken_value(compiler, leaf))
+        for leaf in way.by_extra
+    ]
+    return lower_object(compiler, way.schema, pointer, layout, breaches)
 
 
 def _ways(compiler: Compiler, schema: Schema, pointer: str) -> list[Way]:
@@ -70,9 +72,9 @@ def _ways(compiler: Compiler, schema: Schema, pointer: str) -> list[Way]:
     found: list[Way] = []
     for chosen in product(*choices):
         by_extra = [leaf for leaf, name in zip(leaves, chosen, strict=True) if name is None]
-        if len(found) >= MAX_WAYS or len(by_extra) > 1:
+        if len(found) >= MAX_WAYS or len(by_extra) > MAX_BREACHES:
             raise UnsupportedConstraint(
-                "several negations that extra properties may meet", pointer=pointer, keyword="not"
+                "so many negations that extra properties may meet", pointer=pointer, keyword="not"
             )
         whole: Any = rest
         for leaf, name in zip(leaves, chosen, strict=True):
@@ -80,7 +82,7 @@ def _ways(compiler: Compiler, schema: Schema, pointer: str) -> list[Way]:
                 properties = {name: _broken_value(compiler, leaf)}
                 broken = {"type": "object", "required": [name], "properties": properties}
                 whole = compiler.conjunction(whole, broken, pointer)
-        found.append(Way(whole, by_extra[0] if by_extra else None))
+        found.append(Way(whole, by_extra))
     return found
 
 

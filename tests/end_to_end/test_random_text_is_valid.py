@@ -131,8 +131,7 @@ def test_types(compiler: GrammarCompiler, python_type: Any) -> None:
     adapter = pydantic.TypeAdapter(python_type)
     constraint = json_schema(type(None) if python_type is None else python_type)
     for text in texts(compiler, constraint):
-        parse(python_type, text)
-        adapter.validate_json(text)
+        adapter.validate_python(parse(python_type, text))
 
 
 SCHEMAS: list[Any] = [
@@ -181,7 +180,7 @@ def test_schemas(compiler: GrammarCompiler, schema: Any) -> None:
     kind = jsonschema.Draft202012Validator
     validator = kind(schema, format_checker=kind.FORMAT_CHECKER)
     for text in texts(compiler, json_schema(schema)):
-        validator.validate(json.loads(text))
+        validator.validate(json.loads(text.replace(":60", ":59")))  # it knows no leap seconds
 
 
 @pytest.mark.parametrize(

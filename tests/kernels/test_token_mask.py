@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 from sestina.kernels.token_mask import (
     Trie,
     build_trie,
-    child_nodes,
     fill_token_mask,
-    find_node,
     reference,
 )
 
@@ -31,17 +29,6 @@ def test_trie_spells_its_tokens(tokens: list[bytes]) -> None:
     assert reference.spellings(trie) == {i: data for data, i in numbered(tokens)}
     assert len(trie.byte) == len({data[:n] for data in tokens for n in range(1, len(data) + 1)})
     assert trie.max_depth == max(map(len, tokens), default=0)
-
-
-@given(TOKENS, st.binary(min_size=1, max_size=4).map(lambda b: bytes(x % 3 for x in b)))
-@settings(deadline=None)
-def test_find_node_and_children(tokens: list[bytes], data: bytes) -> None:
-    trie = build_trie(numbered(tokens))
-    node = find_node(trie, data)
-    longer = {token[: len(data) + 1] for token in tokens if token.startswith(data)}
-    assert (node >= 0) == bool(longer)
-    if node >= 0:
-        assert len(child_nodes(trie, node)) == len(longer - {data})
 
 
 def walk(

@@ -159,13 +159,12 @@ def test_negations_of_tagged_branches_do_not_multiply() -> None:
     assert accepts(grammar, '{"tag":"other"}')
 
 
-def test_constants_under_doubling_references_are_a_limit_not_a_hang() -> None:
+def test_constants_under_doubling_references_are_checked_once_each() -> None:
     deep: Any = 1
     for _ in range(30):
         deep = {"a": deep}
     down = {"properties": {"a": {"$ref": "#/$defs/x"}}}
     schema = {"enum": [deep], "$ref": "#/$defs/x", "$defs": {"x": {"allOf": [down, {**down}]}}}
     begin = time.process_time()
-    with pytest.raises(errors.ConstraintLimitExceeded):
-        json_schema(schema)
+    assert accepts(json_schema(schema).to_grammar(), json.dumps(deep))
     assert time.process_time() - begin < 2

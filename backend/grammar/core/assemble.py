@@ -59,30 +59,38 @@ SPECIAL_IN_BOOLEAN = -2
 
 
 @jit
-def assemble_closed(mem: Words, code: Words, args: Words) -> tuple[Words, Words]:
-    """The expressions of all closed instructions, OPEN for the others, and the heights of all.
+def heights(code: Words, args: Words) -> Words:
+    """How tall the tree below each instruction is, int64 [len(code)]."""
+    height = np.ones(len(code), np.int64)
+    for i in range(len(code)):
+        if code[i, 0] == KNOWN:
+            height[i] = code[i, 2]
+        for k in range(num_operands(code, i)):
+            height[i] = max(height[i], height[operand(code, args, i, k)] + 1)
+    return height
 
-    Both int64 [len(code)]. Look at mem[STATUS] afterwards.
+
+@jit
+def assemble_closed(mem: Words, code: Words, args: Words) -> Words:
+    """The expressions of all closed instructions, OPEN for the others, int64 [len(code)].
+
+    Look at mem[STATUS] afterwards.
     """
     out = np.full(len(code), OPEN, np.int64)
-    height = np.ones(len(code), np.int64)
     for i in range(len(code)):
         if mem[STATUS] != OK:
             break
-        op, x, y = code[i, 0], code[i, 1], code[i, 2]
+        op = code[i, 0]
         is_open, has_special = op == RULE, False
-        if op == KNOWN:
-            height[i] = y
         for k in range(num_operands(code, i)):
             j = operand(code, args, i, k)
-            height[i] = max(height[i], height[j] + 1)
             is_open = is_open or out[j] < 0
             has_special = has_special or (out[j] >= 0 and has(mem, out[j], HAS_SPECIAL))
         if op in (AND, NOT) and has_special:
             out[i] = SPECIAL_IN_BOOLEAN
         elif not is_open:
-            out[i] = x if op == KNOWN else make(mem, code, args, i, out)
-    return out, height
+            out[i] = code[i, 1] if op == KNOWN else make(mem, code, args, i, out)
+    return out
 
 
 @jit

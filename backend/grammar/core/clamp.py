@@ -10,8 +10,11 @@ from sestina.backend.grammar.core.memory import (
     CAT,
     CLAMP_KEY,
     COUNTED,
+    DEPTH,
+    OK,
     POOL,
     REPEAT,
+    STATUS,
     TOP,
     Words,
     has,
@@ -28,6 +31,9 @@ from sestina.backend.grammar.core.memory import (
 # What comes first is counted in steps of so many bytes, so that tails are asked for alike.
 _GRAIN = 16
 
+# Counters that are nested more deeply are left as they are.
+_MAX_DEPTH = 200
+
 
 @jit
 def clamped(mem: Words, e: int, max_len: int) -> int:
@@ -40,11 +46,12 @@ def clamped(mem: Words, e: int, max_len: int) -> int:
     anything matches at all. Nor is what begins about max_len bytes on looked at. O(1) for what was
     asked before, else O(parts with counters within reach).
     """
-    if max_len <= 0 or not has(mem, e, COUNTED):
+    if max_len <= 0 or not has(mem, e, COUNTED) or mem[DEPTH] >= _MAX_DEPTH:
         return e
     known = recall(mem, e, CLAMP_KEY + max_len)
     if known >= 0:
         return known
+    mem[DEPTH] += 1
     kind = kind_of(mem, e)
     found = e
     if kind == CAT:
@@ -58,21 +65,31 @@ def clamped(mem: Words, e: int, max_len: int) -> int:
         lo, hi = min(y_of(mem, e), max_len + 1), z_of(mem, e)
         item = clamped_part(mem, x_of(mem, e), max_len)
         found = repeat(mem, item, lo, -1 if hi > max_len else hi)
+    mem[DEPTH] -= 1
     remember(mem, e, CLAMP_KEY + max_len, found)
     return found
 
 
 @jit
 def _clamped_sequence(mem: Words, e: int, max_len: int) -> int:
-    """A loop, not a recursion: thousands of parts that may be left out can stand in a row."""
-    start = mem[TOP]
-    while kind_of(mem, e) == CAT and max_len > 0 and has(mem, e, COUNTED):
+    """`clamped` of a CAT, factor by factor: it may have very many."""
+    start, rest = mem[TOP], max_len
+    while kind_of(mem, e) == CAT and rest > 0 and has(mem, e, COUNTED):
+        if recall(mem, e, CLAMP_KEY + rest) >= 0:
+            break
         head = x_of(mem, e)
-        push(mem, clamped_part(mem, head, max_len))
-        max_len -= min_len_of(mem, head) // _GRAIN * _GRAIN
+        push(mem, e)
+        push(mem, rest)
+        push(mem, clamped_part(mem, head, rest))
+        if mem[STATUS] != OK:
+            mem[TOP] = start
+            return e
+        rest -= min_len_of(mem, head) // _GRAIN * _GRAIN
         e = y_of(mem, e)
-    found = e if kind_of(mem, e) == CAT else clamped_part(mem, e, max_len)
-    for k in range(mem[TOP] - 1, start - 1, -1):
-        found = cat(mem, mem[k], found)
-    mem[TOP] = start
+    found = clamped_part(mem, e, rest)
+    while mem[TOP] > start:
+        mem[TOP] -= 3
+        entry = mem[TOP]
+        found = cat(mem, mem[entry + 2], found)
+        remember(mem, mem[entry], CLAMP_KEY + mem[entry + 1], found)
     return found

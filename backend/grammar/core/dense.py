@@ -25,13 +25,10 @@ from sestina.backend.grammar.core.memory import (
     EMPTY,
     FLAGS,
     NARROW,
-    NODE_LEN,
-    NODES,
     NOT,
     NULLABLE,
     NUM_BYTES,
     NUM_DENSE,
-    NUM_NODES,
     OK,
     PERMUTE,
     POOL,
@@ -115,14 +112,6 @@ def _expand(mem: Words, table: Int32s, row: int) -> None:
                 return
     for b in range(NUM_BYTES):
         table[row, b] = targets[classes[b]]
-
-
-@jit
-def forget_rows(mem: Int32s) -> None:
-    """No expression has a row any more."""
-    mem[NUM_DENSE] = 0
-    for e in range(mem[NUM_NODES]):
-        mem[mem[NODES] + e * NODE_LEN + DENSE] = 0
 
 
 @jit

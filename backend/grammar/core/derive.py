@@ -20,7 +20,7 @@ from sestina.backend.grammar.core.entries import (
     repeat,
 )
 from sestina.backend.grammar.core.entries import derivative as derive_part
-from sestina.backend.grammar.core.intern import in_set
+from sestina.backend.grammar.core.intern import in_set, work
 from sestina.backend.grammar.core.memory import (
     ALPHABET,
     ALT,
@@ -62,6 +62,7 @@ from sestina.backend.grammar.core.memory import (
 from sestina.backend.grammar.core.permute import body
 
 _FEW = 4  # an alternation of so many is derived faster than it is remembered
+_DEEP = 12  # but so deep inside, the same may be met again and again
 
 
 @jit
@@ -81,12 +82,14 @@ def derivative(mem: Words, e: int, symbol: int) -> int:
     if mem[DEPTH] >= mem[MAX_DEPTH]:
         mem[STATUS] = LIMIT_DEPTH
         return EMPTY
-    is_kept = kind != CAT and (kind != ALT or y_of(mem, e) > _FEW)
+    is_small = kind == CAT or (kind == ALT and y_of(mem, e) <= _FEW)
+    is_kept = not is_small or mem[DEPTH] >= _DEEP
     if is_kept:
         known = recall(mem, e, symbol)
         if known >= 0:
             return known
     mem[DEPTH] += 1
+    work(mem, 1)
     if kind == CAT:
         found = _of_cat(mem, e, symbol)
     elif kind in (RULE, PERMUTE):
@@ -173,15 +176,17 @@ def partition(mem: Words, e: int) -> int:
         if mem[mark] == mem[EPOCH]:
             continue
         mem[mark] = mem[EPOCH]
+        work(mem, 1)
         kind = kind_of(mem, e)
         if kind == SET:
-            count = _split_by_set(mem, e, count, renamed)
+            count = _split_by_set(mem, mem[POOL] + x_of(mem, e), count, renamed)
         elif kind == LITERAL:
             count = _split_off(mem, mem[mem[POOL] + x_of(mem, e)], count)
         elif kind == AND:
             for k in range(y_of(mem, e)):
                 push(mem, mem[mem[POOL] + x_of(mem, e) + k])
-        elif kind == NOT:
+        elif kind == NOT:  # nothing but the alphabet's bytes is in it
+            count = _split_by_set(mem, ALPHABET, count, renamed)
             push(mem, x_of(mem, e))
         else:
             _push_first_parts(mem, e)
@@ -237,11 +242,12 @@ def _push_first_parts(mem: Words, e: int) -> None:
 
 
 @jit
-def _split_by_set(mem: Words, e: int, count: int, renamed: Words) -> int:
+def _split_by_set(mem: Words, words: int, count: int, renamed: Words) -> int:
+    """Tell the bytes of the set in mem[words : words + SET_WORDS] from the others."""
     renamed[:count] = -1
     whole = count
     for b in range(NUM_BYTES):
-        if in_set(mem, e, b):
+        if (mem[words + (b >> 6)] >> (b & 63)) & 1:
             k = mem[BYTE_CLASS + b]
             if renamed[k] < 0:
                 renamed[k] = count

@@ -30,10 +30,12 @@ from sestina.backend.grammar.core.memory import (
     INHERITED,
     KIND,
     LIMIT_EXPRESSIONS,
+    LIMIT_WORK,
     LITERAL,
     LONG,
     MAX_EXPRESSIONS,
     MAX_NODES,
+    MAX_WORK,
     MIN_LEN,
     NODE_LEN,
     NODES,
@@ -56,6 +58,7 @@ from sestina.backend.grammar.core.memory import (
     SPECIAL,
     STATUS,
     TOP,
+    WORK,
     Words,
     X,
     Y,
@@ -182,6 +185,14 @@ def intern_words(mem: Words, kind: int, start: int, count: int, flags: int, min_
         mem[POOL_LEN] = x + count
         mem[mem[SLOTS] + at] = new
     return new
+
+
+@jit
+def work(mem: Words, amount: int) -> None:
+    """Count what is being looked at."""
+    mem[WORK] += amount
+    if mem[WORK] > mem[MAX_WORK] and mem[STATUS] == OK:
+        mem[STATUS] = LIMIT_WORK
 
 
 # ---- leaves

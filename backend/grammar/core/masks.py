@@ -58,6 +58,10 @@ SHORT_LEN = 32
 # A wider alternation is walked as it is: it has many short parts, as an enum.
 _MAX_SPREAD = 64
 
+# What falls into more parts is not taken apart any further: alternations of alternations have
+# very many where each has but two.
+_MAX_PARTS = 2000
+
 Fill = Callable[..., None]
 """The functions below: what a `Walk` has, what is asked, and a row [W] to set bits in. Look at
 mem[STATUS] afterwards."""
@@ -149,6 +153,9 @@ def _spread(mem: Words, e: int) -> int:
         if e in seen:
             continue
         seen.add(e)
+        if len(seen) > _MAX_PARTS:
+            plain.append(e)
+            continue
         head, tail = head_of(mem, e), tail_of(mem, e)
         kind = kind_of(mem, head)
         if kind in (RULE, PERMUTE):

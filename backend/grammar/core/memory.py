@@ -57,10 +57,17 @@ Int32s = NDArray[np.int32]
 
 SPENT = 26
 """Where the account of the grammar that pays is: what it has used, and at most may."""
-EXPRESSIONS, STATES, MAX_EXPRESSIONS, MAX_STATES, MAX_LIVENESS_STEPS, MAX_DEPTH = range(
-    SPENT, SPENT + 6
-)
-NUM_SPENT = 6
+(
+    EXPRESSIONS,
+    STATES,
+    MAX_EXPRESSIONS,
+    MAX_STATES,
+    MAX_LIVENESS_STEPS,
+    MAX_DEPTH,
+    WORK,  # parts of expressions looked at in the call in progress
+    MAX_WORK,
+) = range(SPENT, SPENT + 8)
+NUM_SPENT = 8
 
 NUM_BYTES = 256
 SET_WORDS = 4
@@ -122,10 +129,11 @@ LONG = 1 << 28
 OK, NODES_FULL, POOL_FULL, STACK_FULL, MEMO_FULL, TABLE_FULL, COMPONENTS_FULL, ASK_LIVENESS = range(
     8
 )
-LIMIT_EXPRESSIONS, LIMIT_STATES, LIMIT_LIVENESS, LIMIT_DEPTH = range(16, 20)
+LIMIT_EXPRESSIONS, LIMIT_STATES, LIMIT_LIVENESS, LIMIT_DEPTH, LIMIT_WORK = range(16, 21)
 
 
-_MAX_MEMO = 1 << 19
+MAX_MEMO = 1 << 19
+"""Entries of a memo that grows no more: when it is full, it is emptied."""
 
 
 def new_memory(num_nodes: int, alphabet: Words) -> Words:
@@ -142,8 +150,7 @@ def new_memory(num_nodes: int, alphabet: Words) -> Words:
 def enlarged(mem: Words, status: int) -> Words:
     """A copy with four times the room in the region that `status` says is full.
 
-    The memo begins afresh, being no more than a memo; when it is large enough already, that is all
-    that is done, in place.
+    The memo begins afresh, being no more than a memo.
     """
     sizes = {
         NODES_FULL: int(mem[MAX_NODES]),
@@ -151,10 +158,6 @@ def enlarged(mem: Words, status: int) -> Words:
         MEMO_FULL: int(mem[MEMO_MASK]) + 1,
         STACK_FULL: int(mem[STACK_END] - mem[STACK]),
     }
-    if status == MEMO_FULL and sizes[MEMO_FULL] >= _MAX_MEMO:
-        mem[mem[MEMO] : mem[MEMO] + 3 * sizes[MEMO_FULL]] = 0
-        mem[NUM_MEMO] = 0
-        return mem
     sizes[status] *= 4
     new = _laid_out(mem[:HEADER_LEN].copy(), *sizes.values())
     for region, used in (
@@ -273,12 +276,16 @@ def recall(mem: Words, e: int, symbol: int) -> int:
 
 @jit
 def remember(mem: Words, e: int, symbol: int, result: int) -> None:
-    """Keep a result, unless the computation has gone wrong."""
-    if mem[STATUS] != OK:
+    """Keep a result, unless the computation has gone wrong; not of EMPTY, which is a free slot."""
+    if mem[STATUS] != OK or e == EMPTY:
         return
     if 2 * mem[NUM_MEMO] > mem[MEMO_MASK]:
-        mem[STATUS] = MEMO_FULL
-        return
+        if mem[MEMO_MASK] + 1 < MAX_MEMO:
+            mem[STATUS] = MEMO_FULL
+            return
+        # At once, and not by way of the caller: it would begin again, and need as much again.
+        mem[mem[MEMO] : mem[MEMO] + 3 * (mem[MEMO_MASK] + 1)] = 0
+        mem[NUM_MEMO] = 0
     slot = _memo_slot(mem, e, symbol)
     if mem[slot] == 0:
         mem[NUM_MEMO] += 1

@@ -57,9 +57,9 @@ class Tokens(NamedTuple):
 
 # ---- the scratch of a walk, one array of words
 
-_NUM_THREADS, _NUM_FRAMES, _STACK_LEN, _CLOSURE, _ENDED, _FULL, _FUEL, _NUM_LEVELS = range(8)
-# In use: threads, frames, entries of the stack; the number of this closure, whether a thread came
-# to its end, whether room or fuel ran out, the fuel left; how many levels there is room for.
+_NUM_THREADS, _NUM_FRAMES, _STACK_LEN, _CLOSURE, _FULL, _FUEL, _NUM_LEVELS = range(7)
+# In use: threads, frames, entries of the stack; the number of this closure, whether room or fuel
+# ran out, the fuel left; how many levels there is room for.
 
 # What takes more steps of threads than this is walked as an automaton instead: as a rule it has few
 # states, and the next mask of its kind needs them again.
@@ -70,7 +70,7 @@ _MAX_FRAMES = 16384
 _SLOTS = 32768
 _MAX_STACK = 16384
 
-_THREADS = 8  # four words each: operation, x, y, frame after
+_THREADS = 7  # four words each: operation, x, y, frame after
 _FRAMES = _THREADS + 4 * _MAX_THREADS  # six: expression, copies begun, frame after, mark, closure,
 _FRAME_LEN = 6  # slot
 _FRAME_SLOTS = _FRAMES + _FRAME_LEN * _MAX_FRAMES
@@ -148,11 +148,9 @@ def _emit(w: Words, operation: int, x: int, y: int, following: int) -> None:
 
 @jit
 def _resume(w: Words, f: int, at: int) -> None:
-    """Go on with a frame, once per closure."""
+    """Go on with a frame, once per closure; with frame 0 a text is over."""
     frame = _FRAMES + f * _FRAME_LEN
-    if f == 0:
-        w[_ENDED] = 1
-    elif w[frame + 4] != w[_CLOSURE]:
+    if f and w[frame + 4] != w[_CLOSURE]:
         w[frame + 4] = w[_CLOSURE]
         # A copy that began here and is over was empty; it need not be taken.
         if w[frame + 3] != at:
@@ -238,7 +236,6 @@ def _step(mem: Words, table: Int32s, w: Words, level: int, b: int) -> bool:
     w[_NUM_THREADS] = stop
     w[_NUM_FRAMES] = w[here + 1]
     w[_CLOSURE] += 1
-    w[_ENDED] = 0
     alive = False
     for t in range(start, stop):
         thread = _THREADS + 4 * t
@@ -285,15 +282,12 @@ def walk_nodes(
     i: int,
     stop: int,
     row: Int32s,
-    exits: Int32s,
-    num_exits: int,
-) -> int:
+) -> bool:
     """Allow in `row` every token at the nodes [i, stop), siblings and what is below them, that some
     text of what `start_walk` was given begins with.
 
-    exits: if it has room, the nodes with children where a whole text ends are added behind the
-    first `num_exits`. Returns how many there are then, or -1 if room ran out; what `row` has is
-    right even so, though perhaps not all. O(nodes reached * threads), about 100 ns each.
+    False if room ran out; what `row` has is right even so, though perhaps not all.
+    O(nodes reached * threads), about 100 ns each.
     """
     base = tokens.depth[i] if i < stop else np.int32(0)
     while i < stop:
@@ -312,7 +306,7 @@ def walk_nodes(
             else:
                 _close(mem, table, w, level + 1)
             if w[_FULL] or mem[STATUS] != OK:
-                return -1
+                return False
             if not alive:
                 i = below
                 continue
@@ -320,12 +314,9 @@ def walk_nodes(
         if is_leaf:
             i += 1
             continue
-        if w[_ENDED] and len(exits):
-            exits[num_exits] = i
-            num_exits += 1
         if w[_NUM_THREADS] == w[here]:
             i = below
             continue
         _enter_level(mem, w, level + 1, w[here])
         i += 1
-    return num_exits
+    return True

@@ -16,6 +16,7 @@ from sestina.backend.grammar.core.intern import (
     intern_words,
     repeat,
     tail_of,
+    work,
 )
 from sestina.backend.grammar.core.memory import (
     ALL,
@@ -95,6 +96,7 @@ def _finished_alt(mem: Words, start: int, count: int) -> int:
 def _flatten(mem: Words, start: int, kind: int, neutral: int) -> int:
     """Replace nested alternations by their parts; sorted, each once. Returns how many there are."""
     stop = mem[TOP]
+    work(mem, stop - start)
     kept = start
     for k in range(start, stop):
         e = mem[k]
@@ -105,6 +107,7 @@ def _flatten(mem: Words, start: int, kind: int, neutral: int) -> int:
         elif e != neutral:
             mem[kept] = e
             kept += 1
+    work(mem, mem[TOP] - stop)
     for k in range(stop, mem[TOP]):
         mem[kept] = mem[k]
         kept += 1

@@ -40,12 +40,10 @@ class Walk(NamedTuple):
 def walk_range(w: Walk, first: int, last: int, i: int, stop: int, row: Int32s) -> None:
     """Walk the nodes [i, stop) with the expressions mem[first : last]; with their automaton, should
     that outgrow its room."""
-    if (
-        start_walk(w.mem, w.table, w.scratch, first, last)
-        and walk_nodes(w.mem, w.table, w.scratch, w.tokens, i, stop, row, row[:0], 0) >= 0
-    ):
-        return
-    if w.mem[STATUS] == OK:
+    found = start_walk(w.mem, w.table, w.scratch, first, last) and walk_nodes(
+        w.mem, w.table, w.scratch, w.tokens, i, stop, row
+    )
+    if not found and w.mem[STATUS] == OK:
         walk_dense(w, row_of_union(w, first, last), i, stop, row)
 
 
@@ -56,19 +54,19 @@ def walk_entries(w: Walk, first: int, last: int, nodes: Int32s, row: Int32s) -> 
     False, and nothing is done, if that would be most of the trie.
     """
     end, byte = w.tokens.end, w.tokens.byte
-    found = 0 if start_walk(w.mem, w.table, w.scratch, first, last) else -1
+    found = start_walk(w.mem, w.table, w.scratch, first, last)
     entered = 0
     for n in nodes:
         entered += may_read(w.scratch, 0, word(byte[n]))
     if entered > _MANY_ENTRIES:
         return False
     for n in nodes:
-        if found < 0:
+        if not found:
             break
         i, stop = word(n), word(end[n])
         if may_read(w.scratch, 0, word(byte[i])):
-            found = walk_nodes(w.mem, w.table, w.scratch, w.tokens, i, stop, row, row[:0], 0)
-    if found < 0 and w.mem[STATUS] == OK:
+            found = walk_nodes(w.mem, w.table, w.scratch, w.tokens, i, stop, row)
+    if not found and w.mem[STATUS] == OK:
         state = row_of_union(w, first, last)
         for n in nodes:
             walk_dense(w, state, word(n), word(end[n]), row)

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
 
-from sestina.backend.grammar import GrammarCompiler, Limits, compile_constraint, compile_grammar
+from sestina.backend.grammar import (
+    CompiledGrammar,
+    GrammarCompiler,
+    Limits,
+    compile_constraint,
+    compile_grammar,
+)
 from sestina.lang import grammar_ir as ir
 from sestina.lang.constraint import Regex
-from sestina.lang.errors import InvalidParams, UnsatisfiableConstraint
+from sestina.lang.errors import (
+    ConstraintError,
+    ConstraintLimitExceeded,
+    InvalidParams,
+    UnsatisfiableConstraint,
+)
 
 
 @dataclass(frozen=True)
@@ -21,11 +33,14 @@ class Exactly:
     text: str
     lowered: list[int] = field(default_factory=list, compare=False)
     gate: threading.Event | None = field(default=None, compare=False)
+    first_raises: BaseException | None = field(default=None, compare=False)
 
     def to_grammar(self) -> ir.Grammar:
         self.lowered.append(1)
         if self.gate is not None:
             assert self.gate.wait(10)
+        if self.first_raises is not None and len(self.lowered) == 1:
+            raise self.first_raises
         return ir.Grammar(ir.literal(self.text) if self.text else ir.NOTHING)
 
 
@@ -62,6 +77,89 @@ def test_errors_are_not_kept(tokenizer: Any) -> None:
         with pytest.raises(UnsatisfiableConstraint):
             compiler.compile(nothing)
         assert len(nothing.lowered) == tries
+
+
+def outcomes(compiler: GrammarCompiler, constraint: Any, num_threads: int) -> list[object]:
+    """What each of the threads got that ask for one constraint at once, an error as a value."""
+    found: list[object] = []
+
+    def ask() -> None:
+        try:
+            found.append(compiler.compile(constraint))
+        except BaseException as error:
+            found.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(num_threads)]
+    for thread in threads:
+        thread.start()
+    while not constraint.lowered:
+        time.sleep(0.001)
+    constraint.gate.set()
+    for thread in threads:
+        thread.join(10)
+    return found
+
+
+def test_threads_share_one_error(tokenizer: Any) -> None:
+    compiler = GrammarCompiler(tokenizer)
+    found = outcomes(compiler, Exactly("", gate=threading.Event()), 4)
+    assert len(found) == 4
+    assert all(isinstance(error, UnsatisfiableConstraint) for error in found)
+    assert compiler.compile(cast(Any, Exactly("b"))).matcher().accept_token(ord("b"))
+
+
+def test_an_interrupt_ends_one_thread_only(tokenizer: Any) -> None:
+    compiler = GrammarCompiler(tokenizer)
+    interrupt = KeyboardInterrupt()
+    constraint = Exactly("ab", gate=threading.Event(), first_raises=interrupt)
+    found = outcomes(compiler, constraint, 4)
+    assert len(found) == 4
+    assert found.count(interrupt) == 1
+    assert len({id(each) for each in found}) == 2
+    assert len(constraint.lowered) == 2
+
+
+def test_errors_of_one_constraint_are_no_errors_of_another(tokenizer: Any) -> None:
+    """Many threads, half of them with a constraint that fails: each gets what is its own."""
+    compiler = GrammarCompiler(tokenizer, Limits(max_nesting=20))
+    deep = ir.literal("a")
+    for _ in range(30):
+        deep = ir.Concat((ir.Alt((deep, ir.literal("bc"))), ir.literal("c")))
+    good = [Exactly(f"text {i}") for i in range(8)]
+    bad = [Exactly("", lowered=[]), _Over(deep)]
+    found: dict[int, object] = {}
+
+    def ask(at: int, constraint: Any) -> None:
+        try:
+            found[at] = compiler.compile(constraint)
+        except ConstraintError as error:
+            found[at] = type(error)
+
+    asked = [part for each in good for part in (each, *bad)]
+    threads = [threading.Thread(target=ask, args=each) for each in enumerate(asked)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    for at, constraint in enumerate(asked):
+        if isinstance(constraint, _Over):
+            assert found[at] is ConstraintLimitExceeded
+        elif not constraint.text:
+            assert found[at] is UnsatisfiableConstraint
+        else:
+            matcher = cast(CompiledGrammar, found[at]).matcher()
+            assert all(map(matcher.accept_token, constraint.text.encode()))
+            assert matcher.is_complete()
+
+
+@dataclass(frozen=True)
+class _Over:
+    """A constraint over a given expression."""
+
+    expr: ir.Expr
+
+    def to_grammar(self) -> ir.Grammar:
+        return ir.Grammar(self.expr)
 
 
 def test_least_recently_used_goes_first(tokenizer: Any) -> None:

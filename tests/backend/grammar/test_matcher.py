@@ -182,6 +182,13 @@ def test_control_tokens(compile_: Compile, tokenizer: Any) -> None:
         compile_(ir.Special("<eos>"))
 
 
+def test_a_control_token_that_no_grammar_names(compile_: Compile, tokenizer: Any) -> None:
+    grammar = compile_(ir.star(ir.byte_range(97, 98)))
+    assert not grammar.matcher().accept_token(tokenizer.control_ids["<call>"])
+    # It is not looked for in later masks either.
+    assert grammar.automaton.machine.special_ids == []
+
+
 def test_rows(compile_: Compile) -> None:
     matcher = compile_(ir.literal("a")).matcher()
     words = matcher.grammar.trie.num_words
