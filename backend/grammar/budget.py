@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sestina.backend.grammar.core import ending_tokens, memory
-from sestina.backend.grammar.core.ending_search import MAX_STEPS
 from sestina.backend.grammar.core.ending_tokens import FAR, UNSPELLED, Index
 from sestina.backend.grammar.core.ending_words import (
     FIRST_WORD,
@@ -199,6 +198,7 @@ class Endings:
         """The core's function, again with more room for as long as it asks for it."""
         machine = self.machine
         machine.let_pay(budget)
+        machine.mem[memory.WORK] = 0
         num_asked = 0
         while True:
             notes, index = self._room(), self._the_index()
@@ -208,8 +208,8 @@ class Endings:
             if status == LIMIT_ENDING or num_asked > _MAX_ASKED:
                 machine.clear_status()
                 raise ConstraintLimitExceeded(
-                    "how the text can end was not found out: intersections and complements in the "
-                    f"constraint take more than {MAX_STEPS} steps or too many expressions"
+                    "how the text can end was not found out: intersections, complements and parts "
+                    "in any order in the constraint take too many steps or expressions"
                 )
             if status != memory.OK:
                 machine.recover(status, budget)

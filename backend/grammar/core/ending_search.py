@@ -35,7 +35,7 @@ from sestina.backend.grammar.core.memory import (
     min_len_of,
 )
 
-MAX_STEPS = 20_000
+_MAX_STEPS = 20_000
 _MAX_NEW_EXPRESSIONS = 50_000
 
 
@@ -75,7 +75,7 @@ def _explore(mem: Words, notes: Notes, start: int, found: list[int]) -> None:
         if before[number] < depth:
             continue  # a shorter way was found since
         steps += 1
-        if steps > MAX_STEPS or mem[EXPRESSIONS] > most:
+        if steps > _MAX_STEPS or mem[EXPRESSIONS] > most:
             mem[STATUS] = LIMIT_ENDING
         count = first_bytes_of_classes(mem, found[number], byte_of)
         for k in range(count):

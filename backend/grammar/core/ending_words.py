@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sestina.backend.grammar.core.compiled import jit, word
+from sestina.backend.grammar.core.intern import work
 from sestina.backend.grammar.core.memory import (
     ALT,
     AND,
@@ -54,6 +55,8 @@ LIMIT_ENDING = 32
 """The STATUS of a search that took too many steps or expressions, or of too many words."""
 
 _MAX_WORDS = 1 << 25
+
+_SYMBOLS_AT_ONCE = 16  # written in the time that one part of an expression takes elsewhere
 
 USED, WANTED = 0, 1
 FIRST_WORD = 2
@@ -212,6 +215,9 @@ def _best_order(mem: Words, notes: Notes, e: int) -> int:
     for i in range(len(parts)):
         length = known_length(mem, notes, parts[i])
         longest = max(longest, length) if i >= num_must else longest
+        work(mem, 1 + length // _SYMBOLS_AT_ONCE)
+        if mem[STATUS] != OK:
+            return 0
         text = np.empty(length + gap, np.int32)
         write(mem, notes, parts[i], text[:length])
         write(mem, notes, separator, text[length:])

@@ -245,7 +245,8 @@ def test_parts_in_any_order_that_nest(tokenizer: Any) -> None:
 def test_recursion_and_something_regular(
     tokenizer: Any, plain_exprs: st.SearchStrategy[ir.Expr], data: st.DataObject
 ) -> None:
-    rules = {"value": ir.Alt((ir.literal("b"), ir.Concat((ir.literal("a"), ir.star(VALUE)))))}
+    nested = ir.Concat((ir.literal("a"), ir.star(VALUE), ir.literal("c")))
+    rules = {"value": ir.Alt((ir.literal("b"), nested))}
     begin = data.draw(plain_exprs)
     regular = ir.Concat((begin, ir.Repeat(ir.byte_range(97, 99), 0, data.draw(st.integers(0, 4)))))
     side = data.draw(st.sampled_from([regular, ir.Not(regular)]))
