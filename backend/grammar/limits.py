@@ -40,7 +40,7 @@ class Limits:
     max_expressions: int = 500_000
     max_states: int = 100_000
     max_liveness_steps: int = 100_000
-    max_work: int = 5_000_000
+    max_work: int = 10_000_000
     max_mask_cache_bytes: int = 64 << 20
     max_shared_bytes: int = 256 << 20
     max_forced_bytes: int = 1024

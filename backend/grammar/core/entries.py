@@ -3,7 +3,7 @@
 Numba compiles whatever a function calls into that function, again for each caller. Calls through an
 address end that: what is below (`algebra`, `language`) is compiled once, and may call itself, which
 numba could not keep on disk otherwise. The addresses stand in the memory's header; `install` in
-`dispatch` puts them there. A call costs about 3 ns more than a plain one.
+`dispatch` puts them there. Such a call costs little more than a plain one.
 """
 
 from __future__ import annotations
