@@ -51,14 +51,14 @@ def generate_naively(
     forced: list[int] = []
     while len(output) < (params.max_tokens or 0):
         if matcher is not None and not forced:
-            forced = matcher.forced_tokens()
+            forced = matcher.forced_tokens((params.max_tokens or 0) - len(output))
         if forced:
             token_id = forced.pop(0)
         else:
             mask = None
             if matcher is not None and grammar is not None:
                 mask = np.empty(-(-tokenizer.vocab_size // 32), np.int32)
-                matcher.fill_mask(mask)
+                matcher.fill_mask(mask, (params.max_tokens or 0) - len(output))
             logits = sequence_logits(model, [*prompt_ids, *output], last_only=True)
             logits = logits[:, : tokenizer.vocab_size]  # padding is no token
             row = SampleRow(
@@ -68,7 +68,7 @@ def generate_naively(
                 prompt_ids=prompt_ids,
                 output_ids=output,
                 mask=mask,
-                forbidden_ids=forbidden_ids(params, len(output), tokenizer.eos_ids),
+                forbidden_ids=forbidden_ids(params, len(output), tokenizer.eos_ids, mask),
             )
             token_id = sample(logits, [row])[0].id
             if token_id < 0:

@@ -114,13 +114,11 @@ class Machine:
 
     def recover(self, status: int, budget: Budget) -> None:
         """Make room for what had none, or raise what was passed; then the core is ready again."""
-        mem = self.mem
-        mem[memory.STATUS], mem[memory.DEPTH] = memory.OK, 0
-        mem[memory.TOP] = mem[memory.STACK]
+        self.clear_status()
         if status >= memory.LIMIT_EXPRESSIONS:
             raise budget.error(status)
         if status == memory.ASK_LIVENESS:
-            e = mem.item(memory.ASKED)
+            e = self.mem.item(memory.ASKED)
             is_alive = self.recursion.matches_something(budget, e)
             calls.mark_liveness(self.mem, e, is_alive)
             return
@@ -129,7 +127,13 @@ class Machine:
             grown[: len(self.table)] = self.table
             self.table = grown
         elif status != memory.COMPONENTS_FULL:  # those are the mask cache's
-            self.mem = memory.enlarged(mem, status)
+            self.mem = memory.enlarged(self.mem, status)
+
+    def clear_status(self) -> None:
+        """Make the core ready again after it has broken off."""
+        mem = self.mem
+        mem[memory.STATUS], mem[memory.DEPTH] = memory.OK, 0
+        mem[memory.TOP] = mem[memory.STACK]
 
     def step(self, budget: Budget, state: int, symbol: int) -> int:
         """The state after one symbol."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -9,15 +12,20 @@ from numpy.typing import NDArray
 
 from sestina.backend.grammar.alphabet import Alphabet
 from sestina.backend.grammar.automaton import Automaton
+from sestina.backend.grammar.budget import Endings
 from sestina.backend.grammar.core import calls
 from sestina.backend.grammar.forced import forced_tokens
 from sestina.backend.grammar.machine import DEAD, Machine
 from sestina.backend.grammar.mask_cache import MaskCache
 from sestina.backend.grammar.token_trie import TokenTrie
 from sestina.backend.tokenizer.base import Tokenizer
+from sestina.lang.errors import ConstraintError
 
 # Room for so many expressions at first: growing later means copying, and untouched memory is free.
 _NUM_NODES = 1 << 17
+
+_PAUSE = 50e-6
+"""Seconds. A lock that is free for no time goes to the thread that had it."""
 
 
 class SharedMasks:
@@ -29,11 +37,12 @@ class SharedMasks:
         alphabet = Alphabet(trie.byte_mask, tokenizer.control_ids, trie.eos_ids)
         self.machine = Machine(alphabet, _NUM_NODES)
         self.masks = MaskCache(self.machine, trie, max_mask_bytes)
+        self.endings = Endings(self.machine, trie, max_mask_bytes)
         self.forced: dict[tuple[int, int], tuple[int, ...]] = {}
 
     def memory_bytes(self) -> int:
         """About what all of it occupies; the vocabulary's trie is not counted."""
-        return self.machine.memory_bytes() + self.masks.memory_bytes
+        return self.machine.memory_bytes() + self.masks.memory_bytes + self.endings.memory_bytes
 
 
 class CompiledGrammar:
@@ -62,14 +71,41 @@ class CompiledGrammar:
         """About what machine and cached masks occupy, shared with other grammars of a compiler."""
         return self.shared.memory_bytes()
 
-    def fill_mask(self, state: int, row: NDArray[np.int32]) -> None:
-        """Write the mask of a state over `row`; see `Matcher.fill_mask`."""
+    def min_tokens(self) -> int:
+        """`tokens_to_accept` at the start: a smaller max_tokens is not sure to be enough."""
+        return self.tokens_to_accept(self.automaton.start)
+
+    def tokens_to_accept(self, state: int) -> int:
+        """See `Matcher.tokens_to_accept`."""
         with self.automaton.lock:
-            mask = self.shared.masks.mask(self.automaton.budget, state)
+            return self.shared.endings.tokens(self.automaton.budget, state)
+
+    def fill_mask(self, state: int, row: NDArray[np.int32], max_tokens: int | None = None) -> None:
+        """Write the mask of a state over `row`; see `Matcher.fill_mask`."""
+        budget = self.automaton.budget
+        with self.automaton.lock:
+            mask = self.shared.masks.mask(budget, state)
+            if max_tokens is not None:
+                mask = self.shared.endings.restrict(budget, state, max_tokens, mask)
         if len(row) < len(mask):
             raise ValueError(f"a mask row needs {len(mask)} words, not {len(row)}")
         row[: len(mask)] = mask
         row[len(mask) :] = 0
+
+    def prefetch(self, states: Iterable[int]) -> None:
+        """Work out what masks of these states need, so that `fill_mask` finds it at hand.
+
+        For another thread than the one that decodes: the lock is held for one state at a time, as
+        long as its mask takes (see `Matcher.fill_mask`), and left to whoever waits in between. What
+        it finds out is charged to this grammar's limits as ever, and a state whose mask is an error
+        is left alone: the error comes when the mask is asked for.
+        """
+        budget = self.automaton.budget
+        for state in states:
+            with contextlib.suppress(ConstraintError), self.automaton.lock:
+                self.shared.masks.mask(budget, state)
+                self.shared.endings.prepare(budget, state)
+            time.sleep(_PAUSE)
 
     def step(self, state: int, token_id: int) -> int:
         """The state after a token that is not one of eos_ids, DEAD if it is not allowed."""
@@ -136,7 +172,19 @@ class Matcher:
         """Tokens accepted and not rolled back."""
         return self._place.depth
 
-    def fill_mask(self, row: NDArray[np.int32]) -> None:
+    def tokens_to_accept(self) -> int:
+        """How many more tokens end the text for sure, the one that says so (eos) not counted.
+
+        0 exactly where it may end already. There are that many tokens that end it; fewer might do.
+        `fill_mask` with as many to go, or more, always allows a token after which this is less.
+        About 1 us for a new state, and 10 ns for each byte of the shortest text that is left.
+        Raises UnsatisfiableConstraint or ConstraintLimitExceeded if there is no such number.
+        """
+        if self._place.terminated:
+            return 0
+        return self.grammar.tokens_to_accept(self._place.state)
+
+    def fill_mask(self, row: NDArray[np.int32], max_tokens: int | None = None) -> None:
         """Write the tokens allowed next over `row`.
 
         row: int32 [ceil(V / 32)] or longer, in the layout of `sestina.kernels.token_bitmask`; words
@@ -144,11 +192,17 @@ class Matcher:
         it; eos_ids exactly when the text may end here; nothing once it has ended. Cost: a copy
         where the state was seen before, else a walk of the parts of the vocabulary's trie that
         the text could go on with, from 10 us where few tokens are allowed.
+
+        max_tokens: tokens that may still be appended, eos not counted. Then only those are allowed
+        after which the text can end within one fewer: after which `tokens_to_accept` is at most
+        max_tokens - 1. That leaves some, or the end, as long as `tokens_to_accept` is at most
+        max_tokens here. It costs nothing where the budget is ample, which is found out once for
+        each state by another walk; else that walk, once for each state and budget.
         """
         if self._place.terminated:
             row[:] = 0
         else:
-            self.grammar.fill_mask(self._place.state, row)
+            self.grammar.fill_mask(self._place.state, row, max_tokens)
 
     def accept_token(self, token_id: int) -> bool:
         """Append a token. False if it is not allowed here; then nothing has changed."""
@@ -194,12 +248,24 @@ class Matcher:
         twin._place = self._place
         return twin
 
-    def forced_tokens(self) -> list[int]:
+    def forced_tokens(self, max_tokens: int | None = None) -> list[int]:
         """Tokens that must come next, in order; [] where there is a choice or the text may end.
 
         `accept_token` takes each of them in turn. The last ones are withheld while they could merge
         with what follows (see `sestina.backend.grammar.forced`).
+
+        max_tokens: see `fill_mask`. Other tokens may spell the same bytes in fewer, so the last
+        ones are withheld, too, while the text could not end in time after them.
         """
         if self._place.terminated:
             return []
-        return list(self.grammar.forced_tokens(self._place.state))
+        forced = list(self.grammar.forced_tokens(self._place.state))
+        if max_tokens is None:
+            return forced
+        twin = self.fork()
+        for token_id in forced:
+            twin.accept_token(token_id)
+        while forced and twin.tokens_to_accept() > max_tokens - len(forced):
+            forced.pop()
+            twin.rollback(1)
+        return forced

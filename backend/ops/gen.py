@@ -9,7 +9,7 @@ from sestina.backend.ops.host import OpHost, ProgramHost
 from sestina.backend.sampling.seeds import derive_seed
 from sestina.backend.scheduler.sequence import Sequence
 from sestina.lang import ir
-from sestina.lang.errors import SestinaError
+from sestina.lang.errors import InvalidParams, SestinaError
 from sestina.lang.params import SamplingParams
 from sestina.lang.session import Chunk, TokenLogprob
 
@@ -46,6 +46,7 @@ class GenOp:
         return op
 
     def begin(self) -> None:
+        self._check_budget()
         first = self._branch.sequence
         if len(self._results) > 1:
             # What is computed so far must be in the tree for the others to share it.
@@ -57,6 +58,21 @@ class GenOp:
             if self._branch.active is None:
                 return  # an earlier one failed the op at once
             generation.begin()
+
+    def _check_budget(self) -> None:
+        """InvalidParams if max_tokens may be too few for the constraint.
+
+        With 0 nothing is generated: the text before is computed, no more.
+        """
+        grammar, max_tokens = self._prepared.grammar, self._params.max_tokens
+        if grammar is None or not max_tokens:
+            return
+        needed = grammar.min_tokens()
+        if needed > max_tokens:
+            raise InvalidParams(
+                f"max_tokens is {max_tokens}, and the constraint takes {needed} tokens to be sure "
+                "that its text comes to an end"
+            )
 
     def cancel(self) -> None:
         """Stop computing; idempotent."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -115,7 +116,7 @@ class Generation:
 
     def sample_row(self) -> SampleRow:
         if self._matcher is not None and self._mask is not None:
-            self._matcher.fill_mask(self._mask)
+            self._matcher.fill_mask(self._mask, self._num_left)
         output = self._sequence.tokens[self._start :]
         return SampleRow(
             params=self._params,
@@ -124,7 +125,9 @@ class Generation:
             prompt_ids=self._sequence.tokens[: self._start],
             output_ids=output,
             mask=self._mask,
-            forbidden_ids=forbidden_ids(self._params, len(output), self._tokenizer.eos_ids),
+            forbidden_ids=forbidden_ids(
+                self._params, len(output), self._tokenizer.eos_ids, self._mask
+            ),
         )
 
     # ---- what the scheduler tells
@@ -199,15 +202,17 @@ class Generation:
 
     def _append_forced(self) -> None:
         """What the grammar forces next joins the sequence as a mini-prefill."""
-        if self._matcher is None or self._finish is not None:
+        if self._matcher is None:
             return
-        for token_id in self._matcher.forced_tokens():
+        forced: deque[int] = deque()
+        while self._finish is None and (
+            forced or (forced := deque(self._matcher.forced_tokens(self._num_left)))
+        ):
+            token_id = forced.popleft()
             if not self._matcher.accept_token(token_id):
                 raise InternalError(f"the matcher refuses token {token_id} that it forced")
             self._counters.forced += 1
             self._append(token_id)
-            if self._finish is not None:
-                return
 
     def _go_on(self) -> None:
         """Report what is new, then end, or wait for the scheduler to compute more."""

@@ -37,16 +37,27 @@ def check_ids(params: SamplingParams, vocab_size: int) -> None:
 
 
 def forbidden_ids(
-    params: SamplingParams, num_generated: int, eos_ids: Sequence[int]
+    params: SamplingParams,
+    num_generated: int,
+    eos_ids: Sequence[int],
+    mask: NDArray[np.int32] | None = None,
 ) -> tuple[int, ...]:
     """What min_tokens forbids next: end of text and stop ids, until that many tokens exist.
 
-    `params` are resolved. Where a grammar allows nothing else, the sampler then finds no token.
+    `params` are resolved. mask: packed int32 [W], what a grammar allows next. Where that is nothing
+    else, nothing is forbidden: a text that could not end in time any more may be too short.
     """
     assert params.min_tokens is not None
     if num_generated >= params.min_tokens:
         return ()
-    return tuple(dict.fromkeys((*eos_ids, *(params.stop_token_ids or ()))))
+    ids = tuple(dict.fromkeys((*eos_ids, *(params.stop_token_ids or ()))))
+    if mask is None:
+        return ids
+    others = mask.view(np.uint32).copy()
+    for token_id in ids:
+        if token_id < 32 * len(others):
+            others[token_id // 32] &= ~np.uint32(1 << (token_id % 32))
+    return ids if others.any() else ()
 
 
 def changes_logits(params: SamplingParams) -> bool:

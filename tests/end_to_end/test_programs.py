@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -231,6 +232,24 @@ def test_a_text_that_can_never_fit_is_refused_with_both_numbers() -> None:
         pytest.raises(ProgramError, match=r"needs 1,\d+ tokens, limit 64"),
     ):
         engine.generate("x" * 1000, max_tokens=8)
+
+
+@pytest.mark.parametrize("max_tokens", [12, 13, 15, 30])
+def test_constrained_texts_end_within_max_tokens(engine: Engine, max_tokens: int) -> None:
+    pattern = r"(\([a-z]{4,40}\)){2}y*"
+    for seed in range(5):
+        got = engine.generate("x", regex=pattern, max_tokens=max_tokens, seed=seed)
+        assert re.fullmatch(pattern, got.text)
+        assert len(got.meta.ids) <= max_tokens
+
+
+def test_a_budget_that_a_constraint_does_not_fit_is_refused_with_both_numbers(
+    engine: Engine,
+) -> None:
+    with pytest.raises(ProgramError, match="max_tokens is 3, and the constraint takes 4 tokens"):
+        engine.generate("x", regex="[0-9]{4,}", max_tokens=3)
+    assert engine.generate("x", regex="[0-9]{4,}", max_tokens=4).text.isdigit()
+    assert engine.generate("x", regex="[0-9]{4,}", max_tokens=0).text == ""
 
 
 def test_nothing_to_continue_is_an_error(engine: Engine) -> None:

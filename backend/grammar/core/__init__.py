@@ -9,6 +9,9 @@
     clamp      counters as far as a token sees     masks           masks put together from parts
     assemble   making a whole grammar in one call
 
+    endings, ending_words, ending_search    the shortest text to an end: its length, its symbols
+    ending_tokens, ending_reach             tokens that it takes, and masks that leave room for it
+
 Everything here is plain functions over arrays; `sestina.backend.grammar.machine` owns the arrays,
 enlarges them and turns what goes wrong into errors.
 """

@@ -102,7 +102,7 @@ EMPTY, EPSILON, ALL = 0, 1, 2
 KIND, X, Y, Z, FLAGS, MIN_LEN, LIVE, DENSE, COMPONENT, HASH, MARK, SEEN, POSITION, BODY = range(14)
 NODE_LEN = 14
 
-# MIN_LEN: bytes of the shortest text, exact unless BOOLEAN (then at most that).
+# MIN_LEN: bytes of the shortest text; at most that where BOOLEAN, RECURSIVE or PERMUTED.
 # LIVE: 1 + what `liveness.live` made of it, 0 until asked. DENSE: its row of the table, 0 if none.
 # COMPONENT: 1 + its number, see `components`, 0 if it has none yet. MARK, SEEN, POSITION: scratch
 # of searches, valid in one epoch. BODY: what a RULE or PERMUTE stands for.
@@ -117,8 +117,9 @@ RECURSIVE = 64  # has rules
 IS_STATE = 128  # was paid for as a state
 WIDE = 256  # a loop over it is walked as an automaton
 NARROW = 512  # it is not; neither bit: not looked at yet
+PERMUTED = 1024  # has parts in any order
 
-INHERITED = BOOLEAN | COUNTED | HAS_SPECIAL | RECURSIVE
+INHERITED = BOOLEAN | COUNTED | HAS_SPECIAL | RECURSIVE | PERMUTED
 
 LONG = 1 << 28
 """Lengths and counts stop here."""

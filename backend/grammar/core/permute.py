@@ -24,6 +24,7 @@ from sestina.backend.grammar.core.memory import (
     NULLABLE,
     OK,
     PERMUTE,
+    PERMUTED,
     POOL,
     RULE,
     SEEN_PARTS,
@@ -111,7 +112,8 @@ def _state(mem: Words, template: int, seen: Words, occurred: int) -> int:
     bits = intern_words(mem, SEEN_PARTS, start, len(seen), 0, 0)
     mem[TOP] = start
     parts = mem[POOL] + x_of(mem, template)
-    flags, missing_len = 0, 0
+    flags = PERMUTED | (mem[node(mem, mem[parts + _SEPARATOR]) + FLAGS] & INHERITED)
+    missing_len = 0
     for i in range(mem[parts + _NUM_PARTS]):
         part = mem[parts + _PARTS + 2 * i]
         flags |= mem[node(mem, part) + FLAGS] & INHERITED
@@ -121,6 +123,41 @@ def _state(mem: Words, template: int, seen: Words, occurred: int) -> int:
     if _missing(mem, template, seen) <= 0:
         return intern(mem, PERMUTE, template, bits, occurred, flags | NULLABLE, 0)
     return intern(mem, PERMUTE, template, bits, occurred, flags, max(missing_len, 1))
+
+
+@jit
+def separator_of(mem: Words, e: int) -> int:
+    """What stands between the parts of a PERMUTE, and first in it if z is not 0."""
+    return mem[mem[POOL] + x_of(mem, x_of(mem, e)) + _SEPARATOR]
+
+
+@jit
+def all_parts(mem: Words, e: int) -> Words:
+    """The parts of a PERMUTE, seen or not."""
+    parts = mem[POOL] + x_of(mem, x_of(mem, e))
+    return mem[parts + _PARTS : parts + _PARTS + 2 * mem[parts + _NUM_PARTS] : 2].copy()
+
+
+@jit
+def parts_to_come(mem: Words, e: int) -> tuple[Words, Words, int]:
+    """The parts that must still come, those that may for the first time, how many of these must."""
+    template = x_of(mem, e)
+    at = mem[POOL] + x_of(mem, y_of(mem, e))
+    seen = mem[at : at + _num_words(mem, template)]
+    parts = mem[POOL] + x_of(mem, template)
+    size = mem[parts + _NUM_PARTS]
+    must, may = np.empty(size, np.int64), np.empty(size, np.int64)
+    num_must, num_may = 0, 0
+    for i in range(size):
+        if (seen[i >> 6] >> (i & 63)) & 1:
+            continue
+        if mem[parts + _PARTS + 2 * i + 1] & REQUIRED:
+            must[num_must] = mem[parts + _PARTS + 2 * i]
+            num_must += 1
+        else:
+            may[num_may] = mem[parts + _PARTS + 2 * i]
+            num_may += 1
+    return must[:num_must], may[:num_may], _missing(mem, template, seen) - num_must
 
 
 @jit

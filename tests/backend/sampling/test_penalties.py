@@ -117,3 +117,11 @@ def test_refuses_ids_the_model_does_not_have(params: SamplingParams, message: st
 def test_accepts_ids_the_model_has() -> None:
     check_ids(SamplingParams(), V)
     check_ids(SamplingParams(stop_token_ids=(0, V - 1), logit_bias=((0, 1e30),)), V)
+
+
+def test_min_tokens_gives_way_where_the_mask_allows_nothing_else() -> None:
+    params = SamplingParams(min_tokens=5, max_tokens=9, stop_token_ids=[3]).resolved()
+    assert forbidden_ids(params, 2, (7,)) == (7, 3)
+    assert forbidden_ids(params, 2, (7,), np.array([0b10001000], np.int32)) == ()
+    assert forbidden_ids(params, 2, (7,), np.array([0b10001001], np.int32)) == (7, 3)
+    assert forbidden_ids(params, 5, (7,), np.array([0b10001001], np.int32)) == ()
