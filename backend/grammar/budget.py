@@ -50,7 +50,7 @@ class Endings:
         self.machine = machine
         self.trie = trie
         self.max_entries = max(1, max_bytes // (4 * trie.num_words))
-        self._tokens = Tokens(*trie.trie[:5])
+        self._tokens = Tokens(*trie.trie[:5], *trie.below)
         self._index: Index | None = None
         self._notes = _new_notes(1, _FIRST_WORDS)
         spelled = {data for data in trie.token_bytes if len(data) == 1}
