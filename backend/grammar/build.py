@@ -11,8 +11,9 @@ import numpy as np
 from sestina.backend.grammar.core import assemble as ops
 from sestina.backend.grammar.core import calls
 from sestina.backend.grammar.core import link as linking
-from sestina.backend.grammar.core.link import Lists, Order
+from sestina.backend.grammar.core import rules as grammar_rules
 from sestina.backend.grammar.core.memory import EMPTY, Words
+from sestina.backend.grammar.core.rules import Lists, Order
 from sestina.backend.grammar.instructions import Instructions
 from sestina.backend.grammar.limits import Budget
 from sestina.backend.grammar.machine import Built, Machine
@@ -80,7 +81,7 @@ class _Builder:
         self, code: Words, args: Words, out: Words, roots: Words, parts: Lists, order: Order
     ) -> int:
         run, budget = self.machine.run, self.budget
-        values = run(budget, linking.values_of_rules, code, args, out, roots, parts)
+        values = run(budget, grammar_rules.values_of_rules, code, args, out, roots, parts)
         if order.endless.any():
             self._refuse_left_recursion(code, args, out, roots, parts, values)
         start, self._made = run(budget, linking.link, code, args, out, roots, parts, order, values)
@@ -148,7 +149,7 @@ class _Builder:
         self, code: Words, args: Words, out: Words, roots: Words, parts: Lists, values: Words
     ) -> None:
         mem = self.machine.mem
-        path = linking.left_recursion(mem, code, args, out, roots, parts, values)
+        path = grammar_rules.left_recursion(mem, code, args, out, roots, parts, values)
         if len(path):
             names = [self._name(rule) for rule in path.tolist()]
             raise UnsupportedConstraint(
@@ -159,8 +160,8 @@ class _Builder:
 
 def _order(code: Words, args: Words, out: Words, roots: Words) -> tuple[Lists, Order]:
     """The open instructions of each body, and the rules in order."""
-    parts = linking.open_parts(code, args, out, roots)
-    return parts, linking.order_of(linking.mentions(code, parts))
+    parts = grammar_rules.open_parts(code, args, out, roots)
+    return parts, grammar_rules.order_of(grammar_rules.mentions(code, parts))
 
 
 def _refuse_specials(out: Words) -> None:

@@ -1,7 +1,7 @@
 """The engine's core: expressions, derivatives, liveness and mask walks, compiled by numba.
 
     memory     the array it all lives in           intern, union   making expressions
-    permute    parts in any order                  link            rules of a grammar
+    permute    parts in any order                  rules, link     the rules of a grammar
     components, walks                              parts of masks, and how the trie is walked
     entries, dispatch, compiled                    how all this is compiled, and called
     derive     derivatives, byte classes           liveness        what And and Not leave empty
