@@ -1,6 +1,6 @@
-"""Compile the grammar engine's core for this machine: `python -m sestina.backend.grammar`, about 80 s.
+"""Compile the grammar engine's core for this machine: `python -m sestina.backend.grammar`.
 
-Otherwise the first grammar does it. Numba is several times slower where Python is traced, so tests
+About 80 s; otherwise the first grammar takes them. Numba is several times slower where Python is traced, so tests
 that measure coverage run this first.
 """
 
