@@ -1,7 +1,7 @@
 """Compile the grammar engine's core for this machine: `python -m sestina.backend.grammar`.
 
-About 80 s; otherwise the first grammar takes them. Numba is several times slower where Python is traced, so tests
-that measure coverage run this first.
+About 80 s; otherwise the first grammar takes them. Numba is several times slower where Python is
+traced, so tests that measure coverage run this first.
 """
 
 from __future__ import annotations
