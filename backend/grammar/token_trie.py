@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from sestina.backend.grammar.core.masks import SHORT_LEN
 from sestina.backend.grammar.core.threads import look_below
+from sestina.backend.grammar.core.walks import NODE_BITS
 from sestina.backend.tokenizer.base import Tokenizer
 from sestina.kernels.token_mask import Trie, build_trie
 
@@ -49,6 +50,8 @@ class TokenTrie:
         short = build_trie([token for token in tokens if len(token[0]) <= SHORT_LEN])
         long = build_trie([token for token in tokens if len(token[0]) > SHORT_LEN])
         joined = _joined(short, long)
+        if len(joined.byte) >> NODE_BITS:
+            raise ValueError(f"a vocabulary of {len(joined.byte)} trie nodes is too large")
         lengths = np.array([0, *map(len, spelled)], np.int32)
         return cls(
             tokenizer.fingerprint,

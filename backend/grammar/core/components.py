@@ -7,7 +7,6 @@ mending the component of A where B may still match.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sestina.backend.grammar.core.compiled import jit, word
 from sestina.backend.grammar.core.dense import ACCEPTING, after, row_of
@@ -40,7 +39,7 @@ from sestina.backend.grammar.core.memory import (
     y_of,
 )
 from sestina.backend.grammar.core.threads import Tokens, num_levels
-from sestina.backend.grammar.core.walks import Walk, all_loop, allow_all_below
+from sestina.backend.grammar.core.walks import Walk, all_loop, allow_all_below, entry_of
 from sestina.kernels.token_mask.cpu import allow
 
 # More bytes than this to look at are better looked at with rows of the table.
@@ -132,6 +131,8 @@ def _table_component(w: Walk, head: int) -> int:
                 count += 1
             level -= 1
         i = word(tokens.end[i])
+    for k in range(count):
+        entries[k] = entry_of(tokens, word(entries[k]))
     entries[:count].sort()
     return _keep(w, head, row, entries, count)
 
@@ -174,9 +175,13 @@ def _narrowed_component(w: Walk, head: int, wider: int, base: int) -> int:
         if below > i + 1:
             _bytes_of_complements(mem, mine[level + 1], may_differ[level + 1])
         i += 1
+    keys = np.empty(num_seen, np.int64)  # of the nodes seen; the last bit tells entries
+    for k in range(num_seen):
+        keys[k] = 2 * entry_of(tokens, word(seen[k])) + is_entry[k]
+    keys.sort()
     old = w.entries[w.spans[base, 0] : w.spans[base, 1]]
     entries = np.empty(len(old) + num_seen, np.int32)
-    count = _merge_entries(old, seen[:num_seen], is_entry, entries)
+    count = _merge_entries(old, keys, entries)
     return _keep(w, head, row, entries, count)
 
 
@@ -208,21 +213,21 @@ def _set_tokens(tokens: Tokens, i: int, row: Int32s, allowed: bool) -> None:
 
 
 @jit
-def _merge_entries(old: Int32s, seen: Int32s, is_entry: NDArray[np.bool_], out: Int32s) -> int:
-    """The sorted nodes that are in `old` and not seen, or seen to be entries. How many."""
+def _merge_entries(old: Int32s, keys: Words, out: Int32s) -> int:
+    """The sorted entries that are in `old` and not seen, or seen to be entries. How many."""
     count, k = 0, 0
-    for n in old:
-        while k < len(seen) and seen[k] < n:
-            if is_entry[k]:
-                out[count] = seen[k]
+    for entry in old:
+        while k < len(keys) and keys[k] >> 1 < entry:
+            if keys[k] & 1:
+                out[count] = keys[k] >> 1
                 count += 1
             k += 1
-        if k == len(seen) or seen[k] != n:
-            out[count] = n
+        if k == len(keys) or keys[k] >> 1 != entry:
+            out[count] = entry
             count += 1
-    for j in range(k, len(seen)):
-        if is_entry[j]:
-            out[count] = seen[j]
+    for j in range(k, len(keys)):
+        if keys[j] & 1:
+            out[count] = keys[j] >> 1
             count += 1
     return count
 

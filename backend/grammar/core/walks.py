@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 from sestina.backend.grammar.core.compiled import jit, word
 from sestina.backend.grammar.core.dense import LOOPS, SLACK, after, row_of
 from sestina.backend.grammar.core.entries import FACTOR_DEPTH, alt
-from sestina.backend.grammar.core.memory import OK, STATUS, TOP, Int32s, Words, push
+from sestina.backend.grammar.core.memory import (
+    NUM_BYTES,
+    OK,
+    STATUS,
+    TOP,
+    Int32s,
+    Words,
+    push,
+)
 from sestina.backend.grammar.core.threads import (
     Tokens,
     may_read,
@@ -33,7 +41,7 @@ class Walk(NamedTuple):
     num_short: int  # the first nodes of the trie are of short tokens
     rows: Int32s  # [components, W] the tokens that a component's head allows by itself
     spans: Int32s  # [components, 2] from where to where its entries are
-    entries: Int32s  # nodes below which a tail could allow more
+    entries: Int32s  # see `entry_of`: nodes below which a tail could allow more, sorted
 
 
 @jit
@@ -47,29 +55,57 @@ def walk_range(w: Walk, first: int, last: int, i: int, stop: int, row: Int32s) -
         walk_dense(w, row_of_union(w, first, last), i, stop, row)
 
 
+NODE_BITS = 23
+
+
 @jit
-def walk_entries(w: Walk, first: int, last: int, nodes: Int32s, row: Int32s) -> bool:
+def entry_of(tokens: Tokens, node: int) -> int:
+    """A node and, above it, its byte: sorted, the entries of one byte are in a row, so that a tail
+    need not look at those that it cannot enter."""
+    return (word(tokens.byte[node]) << NODE_BITS) | node
+
+
+@jit
+def _first_at_least(entries: Int32s, key: int) -> int:
+    lo, hi = 0, len(entries)
+    while lo < hi:
+        middle = (lo + hi) >> 1
+        if entries[middle] < key:
+            lo = middle + 1
+        else:
+            hi = middle
+    return lo
+
+
+@jit
+def walk_entries(w: Walk, first: int, last: int, entries: Int32s, row: Int32s) -> bool:
     """The same with what is below some nodes, each entered before its own byte.
 
     False, and nothing is done, if that would be most of the trie.
     """
-    end, byte = w.tokens.end, w.tokens.byte
     found = start_walk(w.mem, w.table, w.scratch, first, last)
-    entered = 0
-    for n in nodes:
-        entered += may_read(w.scratch, 0, word(byte[n]))
-    if entered > _MANY_ENTRIES:
+    entered = np.empty(len(entries), np.int32)
+    count = 0
+    for b in range(NUM_BYTES):
+        if may_read(w.scratch, 0, b):
+            start = _first_at_least(entries, b << NODE_BITS)
+            stop = _first_at_least(entries, (b + 1) << NODE_BITS)
+            entered[count : count + stop - start] = entries[start:stop]
+            count += stop - start
+    if count > _MANY_ENTRIES:
         return False
-    for n in nodes:
+    end = w.tokens.end
+    for k in range(count):
         if not found:
             break
-        i, stop = word(n), word(end[n])
-        if may_read(w.scratch, 0, word(byte[i])):
-            found = walk_nodes(w.mem, w.table, w.scratch, w.tokens, i, stop, row)
+        i = word(entered[k]) & ((1 << NODE_BITS) - 1)
+        stop = word(end[i])
+        found = walk_nodes(w.mem, w.table, w.scratch, w.tokens, i, stop, row)
     if not found and w.mem[STATUS] == OK:
         state = row_of_union(w, first, last)
-        for n in nodes:
-            walk_dense(w, state, word(n), word(end[n]), row)
+        for entry in entries:
+            i = word(entry) & ((1 << NODE_BITS) - 1)
+            walk_dense(w, state, i, word(end[i]), row)
     return True
 
 

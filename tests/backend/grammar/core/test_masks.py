@@ -18,7 +18,7 @@ from support.core import Core, dense_mask, tokens_in
 from sestina.backend.grammar import TokenTrie
 from sestina.backend.grammar.core import components, masks, memory
 from sestina.backend.grammar.core.memory import COMPONENTS_FULL, EMPTY, NUM_COMPONENTS
-from sestina.backend.grammar.core.walks import Walk
+from sestina.backend.grammar.core.walks import NODE_BITS, Walk
 from sestina.backend.grammar.mask_cache import MaskCache
 from sestina.kernels.token_mask import Trie
 from sestina.lang import grammar_ir as ir
@@ -57,7 +57,11 @@ class Masks:
 
         self.cache._run(make, self.core.budget)
         start, stop = self.cache._spans[number]
-        return tokens_in(self.cache._rows[number]), set(self.cache._entries[start:stop].tolist())
+        entries = self.cache._entries[start:stop]
+        assert (np.diff(entries) > 0).all()
+        nodes = (entries & ((1 << NODE_BITS) - 1)).tolist()
+        assert (entries >> NODE_BITS).tolist() == self.trie.trie.byte[nodes].tolist()
+        return tokens_in(self.cache._rows[number]), set(nodes)
 
 
 @pytest.fixture(scope="module")
