@@ -17,7 +17,7 @@ from sestina.lang.errors import UnsatisfiableConstraint
 Int32s = NDArray[np.int32]
 
 _FIRST_COMPONENTS = 16
-_FIRST_ENTRIES = 1 << 16
+_FIRST_POOL = 1 << 19
 
 
 class MaskCache:
@@ -38,8 +38,8 @@ class MaskCache:
         self._masks: OrderedDict[int, Int32s] = OrderedDict()
         self._key_of: dict[int, int] = {}
         self._rows = np.zeros((_FIRST_COMPONENTS, trie.num_words), np.int32)
-        self._spans = np.zeros((_FIRST_COMPONENTS, 2), np.int32)
-        self._entries = np.zeros(_FIRST_ENTRIES, np.int32)
+        self._spans = np.zeros((_FIRST_COMPONENTS, 3), np.int32)
+        self._pool = np.zeros(_FIRST_POOL, np.int32)
 
     @property
     def memory_bytes(self) -> int:
@@ -105,10 +105,9 @@ class MaskCache:
                 machine.table,
                 self._scratch,
                 self.tokens,
-                self.trie.num_short,
                 self._rows,
                 self._spans,
-                self._entries,
+                self._pool,
                 *args,
             )
             status = machine.mem.item(memory.STATUS)
@@ -121,7 +120,7 @@ class MaskCache:
     # ---- components
 
     def _component_bytes(self) -> int:
-        mem, width = self.machine.mem, self.trie.num_words + 2
+        mem, width = self.machine.mem, self.trie.num_words + 3
         return 4 * (width * mem.item(memory.NUM_COMPONENTS) + mem.item(memory.NUM_ENTRIES))
 
     def _make_room(self, may_forget: bool) -> bool:
@@ -130,14 +129,14 @@ class MaskCache:
         may_forget False: this mask has been begun again without, and needs more by itself.
         Returns whether what is there may still be forgotten.
         """
-        num_components, num_entries = 2 * len(self._rows), 2 * len(self._entries)
-        size = 4 * (num_components * (self.trie.num_words + 2) + num_entries)
+        num_components, num_entries = 2 * len(self._rows), 2 * len(self._pool)
+        size = 4 * (num_components * (self.trie.num_words + 3) + num_entries)
         if may_forget and size > self.max_component_bytes:
             components.forget_components(self.machine.mem)
             return False
         self._rows = _longer(self._rows, num_components)
         self._spans = _longer(self._spans, num_components)
-        self._entries = _longer(self._entries, num_entries)
+        self._pool = _longer(self._pool, num_entries)
         return may_forget
 
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 import numpy as np
 
 from sestina.backend.grammar.core import memory
-from sestina.backend.grammar.core.compiled import jit
+from sestina.backend.grammar.core.compiled import jit, jit_with_arrays
 from sestina.backend.grammar.core.entries import (
     FACTOR_DEPTH,
     alt,
@@ -58,7 +58,7 @@ SPECIAL_IN_BOOLEAN = -2
 """In place of an And or Not of something with control tokens, which is refused."""
 
 
-@jit
+@jit_with_arrays
 def heights(code: Words, args: Words) -> Words:
     """How tall the tree below each instruction is, int64 [len(code)]."""
     height = np.ones(len(code), np.int64)
@@ -70,7 +70,7 @@ def heights(code: Words, args: Words) -> Words:
     return height
 
 
-@jit
+@jit_with_arrays
 def assemble_closed(mem: Words, code: Words, args: Words) -> Words:
     """The expressions of all closed instructions, OPEN for the others, int64 [len(code)].
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sestina.backend.grammar.core import intern
-from sestina.backend.grammar.core.compiled import jit, word
+from sestina.backend.grammar.core.compiled import jit, jit_with_arrays, word
 from sestina.backend.grammar.core.entries import (
     clamped,
     derivative,
@@ -115,7 +115,7 @@ def mark_liveness(mem: Words, e: int, is_alive: bool) -> None:
     mem[node(mem, e) + FLAGS] |= ALIVE if is_alive else DEAD
 
 
-@jit
+@jit_with_arrays
 def columns_of(mem: Words, e: int) -> Words:
     """kind, x, y, z and flags of an expression."""
     n = node(mem, e)
@@ -141,7 +141,7 @@ def flags_of(mem: Words, e: int) -> int:
     return mem[node(mem, e) + FLAGS]
 
 
-@jit
+@jit_with_arrays
 def next_bytes(mem: Words, e: int) -> Words:
     """The bytes that may follow a state, as a set of SET_WORDS words."""
     partition(mem, e)
@@ -157,7 +157,7 @@ def next_bytes(mem: Words, e: int) -> Words:
     return words
 
 
-@jit
+@jit_with_arrays
 def next_symbol(mem: Words, e: int) -> int:
     """The only byte that can follow a state; -1 for none, -2 for many."""
     head = intern.head_of(mem, e)

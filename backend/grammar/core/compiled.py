@@ -16,8 +16,26 @@ AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
 
 
 def jit(function: AnyFunction) -> AnyFunction:
-    """Compile on first call, kept on disk; releases the GIL."""
-    compiled = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    """Compile on first call, kept on disk; releases the GIL.
+
+    Without numba's reference counting, which costs atomic operations wherever an array is taken
+    from a tuple or handed on: ten times what all else in a trie's walk does. Whoever calls from
+    Python holds the arrays. A function that makes some needs `jit_with_arrays`, as numba says when
+    it compiles; so does one that has some from another, which would never be freed.
+    """
+    return _compiled(function, with_arrays=False)
+
+
+def jit_with_arrays(function: AnyFunction) -> AnyFunction:
+    """The same for functions that make arrays or lists, are handed lists, or call what returns
+    either. What they do many times had better be in functions that are none of these."""
+    return _compiled(function, with_arrays=True)
+
+
+def _compiled(function: AnyFunction, with_arrays: bool) -> AnyFunction:
+    # Always said: where it is not, numba goes by the function that calls.
+    options = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": with_arrays}
+    compiled = numba.njit(**options)(function)
     keep_while_unchanged(compiled)
     return cast(AnyFunction, compiled)
 

@@ -7,10 +7,11 @@ mending the component of A where B may still match.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sestina.backend.grammar.core.compiled import jit, word
+from sestina.backend.grammar.core.compiled import jit, jit_with_arrays, word
 from sestina.backend.grammar.core.dense import ACCEPTING, after, row_of
-from sestina.backend.grammar.core.derive import first_bytes
+from sestina.backend.grammar.core.derive import add_first_bytes
 from sestina.backend.grammar.core.entries import derivative, live, without_complements
 from sestina.backend.grammar.core.memory import (
     ALL,
@@ -39,7 +40,16 @@ from sestina.backend.grammar.core.memory import (
     y_of,
 )
 from sestina.backend.grammar.core.threads import Tokens, num_levels
-from sestina.backend.grammar.core.walks import Walk, all_loop, allow_all_below, entry_of
+from sestina.backend.grammar.core.walks import (
+    FIRST,
+    LAST,
+    MOST,
+    Walk,
+    all_loop,
+    allow_all_below,
+    by_byte,
+    entry_of,
+)
 from sestina.kernels.token_mask.cpu import allow
 
 # More bytes than this to look at are better looked at with rows of the table.
@@ -67,7 +77,7 @@ def component(w: Walk, head: int) -> int:
     return _narrowed_component(w, head, wider, base)
 
 
-@jit
+@jit_with_arrays
 def _differs_widely(mem: Words, e: int) -> bool:
     """Whether B could begin with many bytes in A & ~B, as where it is a search."""
     words = np.empty(SET_WORDS, np.int64)
@@ -78,126 +88,148 @@ def _differs_widely(mem: Words, e: int) -> bool:
     return count > _MANY_BYTES
 
 
-@jit
-def _keep(w: Walk, head: int, row: Int32s, entries: Int32s, count: int) -> int:
-    """Keep a component with the first `count` entries; its number."""
+@jit_with_arrays
+def keep(w: Walk, row: Int32s, kept: Int32s, num_entries: int, most: int) -> int:
+    """Keep a component whose entries `kept` begins with; its number."""
     mem = w.mem
     k, first = mem[NUM_COMPONENTS], mem[NUM_ENTRIES]
     if mem[STATUS] != OK:
         return NO_COMPONENT
-    if k >= len(w.rows) or first + count > len(w.entries):
+    if k >= len(w.rows) or first + len(kept) > len(w.pool):
         mem[STATUS] = COMPONENTS_FULL
         return NO_COMPONENT
     w.rows[k] = row
-    w.entries[first : first + count] = entries[:count]
-    w.spans[k, 0], w.spans[k, 1] = first, first + count
-    mem[NUM_COMPONENTS], mem[NUM_ENTRIES] = k + 1, first + count
-    mem[node(mem, head) + COMPONENT] = k + 1
+    w.pool[first : first + len(kept)] = kept
+    w.spans[k, FIRST], w.spans[k, LAST], w.spans[k, MOST] = first, first + num_entries, most
+    mem[NUM_COMPONENTS], mem[NUM_ENTRIES] = k + 1, first + len(kept)
     return k
 
 
-@jit
+@jit_with_arrays
 def _table_component(w: Walk, head: int) -> int:
     """Walk the automaton; where it dies, note where on the way a text of the head ended."""
-    mem, table, tokens = w.mem, w.table, w.tokens
-    room = num_levels(w.scratch) + 1
     row = np.zeros(w.rows.shape[1], np.int32)
-    entries = np.empty(w.num_short, np.int32)
-    count = 0
-    states = np.empty(room, np.int64)
-    path = np.empty(room, np.int64)
-    noted = np.empty(room, np.bool_)  # path[level] has a dead node at or below it
-    states[0] = row_of(mem, table, head)
+    is_entry = np.zeros(len(w.tokens.byte), np.bool_)
+    path = np.empty((num_levels(w.scratch) + 1, 3), np.int64)
+    _walk_table(w, row_of(w.mem, w.table, head), path, row, is_entry)
+    if w.mem[STATUS] != OK:
+        return NO_COMPONENT
+    entries, _ = by_byte(w.tokens, np.nonzero(is_entry)[0])
+    return _keep_for(w, head, row, entries)
+
+
+@jit
+def _keep_for(w: Walk, head: int, row: Int32s, entries: Int32s) -> int:
+    k = keep(w, row, entries, len(entries), 0)
+    if w.mem[STATUS] == OK:
+        w.mem[node(w.mem, head) + COMPONENT] = k + 1
+    return k
+
+
+_STATE, _NODE, _NOTED = range(3)
+
+
+@jit
+def _walk_table(w: Walk, start: int, path: Words, row: Int32s, is_entry: NDArray[np.bool_]) -> None:
+    """Allow the head's own tokens and mark the entries' nodes.
+
+    path: by level the state before the level's byte, its node, and whether a node that dies is at
+    or below it.
+    """
+    mem, table, tokens = w.mem, w.table, w.tokens
     i = 0
-    while i < w.num_short:
+    path[0, _STATE] = start
+    while i < len(tokens.byte):
         level = word(tokens.depth[i])
-        reached = after(mem, table, states[level], word(tokens.byte[i]))
+        reached = after(mem, table, path[level, _STATE], word(tokens.byte[i]))
         if mem[STATUS] != OK:
-            return NO_COMPONENT
+            break
         if reached > 0 and all_loop(table, tokens, i, reached):
             i = allow_all_below(tokens, i, row)
             continue
-        path[level] = i
-        noted[level] = False
+        path[level, _NODE], path[level, _NOTED] = i, 0
         if reached > 0:
             allow(tokens.token_start, tokens.token_ids, i, row)
-            states[level + 1] = reached
+            path[level + 1, _STATE] = reached
             i += 1
             continue
-        while level >= 0 and not noted[level]:
-            noted[level] = True
-            if level > 0 and table[states[level], ACCEPTING]:
-                entries[count] = path[level]
-                count += 1
+        while level >= 0 and not path[level, _NOTED]:
+            path[level, _NOTED] = 1
+            if level > 0 and table[path[level, _STATE], ACCEPTING]:
+                is_entry[path[level, _NODE]] = True
             level -= 1
         i = word(tokens.end[i])
-    for k in range(count):
-        entries[k] = entry_of(tokens, word(entries[k]))
-    entries[:count].sort()
-    return _keep(w, head, row, entries, count)
 
 
-@jit
+@jit_with_arrays
 def _narrowed_component(w: Walk, head: int, wider: int, base: int) -> int:
     """That of A & ~B from that of A: they differ only where B could still match, so only there is
     the trie walked, with expressions, which cost less than rows of the table here."""
-    mem, tokens = w.mem, w.tokens
     row = w.rows[base].copy()
-    room = num_levels(w.scratch) + 1
-    mine, theirs = np.empty(room, np.int64), np.empty(room, np.int64)
-    may_differ = np.empty((room, SET_WORDS), np.int64)
-    seen, num_seen = np.empty(256, np.int32), 0  # nodes whose being an entry is looked at anew
-    is_entry = np.empty(256, np.bool_)
-    mine[0], theirs[0] = head, wider
-    _bytes_of_complements(mem, head, may_differ[0])
-    i = 0
-    while i < w.num_short:
-        level, b = word(tokens.depth[i]), word(tokens.byte[i])
-        if level > 0:
-            if num_seen == len(seen):
-                seen = np.concatenate((seen, np.empty_like(seen)))
-                is_entry = np.concatenate((is_entry, np.empty_like(is_entry)))
-            seen[num_seen] = i
-            is_entry[num_seen] = has(mem, mine[level], NULLABLE)
-            num_seen += 1
-        below = word(tokens.end[i])
-        if not (may_differ[level, b >> 6] >> (b & 63)) & 1:
-            i = below
-            continue
-        mine[level + 1] = live(mem, derivative(mem, mine[level], b))
-        theirs[level + 1] = live(mem, derivative(mem, theirs[level], b))
-        if mem[STATUS] != OK:
-            return NO_COMPONENT
-        if mine[level + 1] == theirs[level + 1]:
-            i = below
-            continue
-        _set_tokens(tokens, i, row, mine[level + 1] != EMPTY)
-        if below > i + 1:
-            _bytes_of_complements(mem, mine[level + 1], may_differ[level + 1])
-        i += 1
-    keys = np.empty(num_seen, np.int64)  # of the nodes seen; the last bit tells entries
-    for k in range(num_seen):
-        keys[k] = 2 * entry_of(tokens, word(seen[k])) + is_entry[k]
+    path = np.empty((num_levels(w.scratch) + 1, 2 + SET_WORDS), np.int64)
+    seen = np.empty(len(w.tokens.byte), np.int64)
+    path[0, _MINE], path[0, _THEIRS] = head, wider
+    num_seen = _walk_differences(w, path, row, seen)
+    if w.mem[STATUS] != OK:
+        return NO_COMPONENT
+    keys = seen[:num_seen]
     keys.sort()
-    old = w.entries[w.spans[base, 0] : w.spans[base, 1]]
+    old = w.pool[w.spans[base, FIRST] : w.spans[base, LAST]]
     entries = np.empty(len(old) + num_seen, np.int32)
     count = _merge_entries(old, keys, entries)
-    return _keep(w, head, row, entries, count)
+    return _keep_for(w, head, row, entries[:count])
+
+
+_MINE, _THEIRS, _MAY_DIFFER = range(3)
+
+
+@jit
+def _walk_differences(w: Walk, path: Words, row: Int32s, seen: Words) -> int:
+    """Set the row right, and write which nodes on the way are entries: twice `entry_of`, and 1 if
+    it is one. How many.
+
+    path: by level what is left of A & ~B and of A, and the bytes after which these could differ.
+    """
+    mem, tokens = w.mem, w.tokens
+    i, num_seen = 0, 0
+    _bytes_of_complements(mem, path[0, _MINE], path[0, _MAY_DIFFER:])
+    while i < len(tokens.byte):
+        level, b = word(tokens.depth[i]), word(tokens.byte[i])
+        mine, theirs = path[level, _MINE], path[level, _THEIRS]
+        if level > 0:
+            seen[num_seen] = 2 * entry_of(tokens, i) + has(mem, mine, NULLABLE)
+            num_seen += 1
+        below = word(tokens.end[i])
+        if not (path[level, _MAY_DIFFER + (b >> 6)] >> (b & 63)) & 1:
+            i = below
+            continue
+        mine = live(mem, derivative(mem, mine, b))
+        theirs = live(mem, derivative(mem, theirs, b))
+        if mem[STATUS] != OK:
+            break
+        if mine == theirs:
+            i = below
+            continue
+        _set_tokens(tokens, i, row, mine != EMPTY)
+        path[level + 1, _MINE], path[level + 1, _THEIRS] = mine, theirs
+        if below > i + 1:
+            _bytes_of_complements(mem, mine, path[level + 1, _MAY_DIFFER:])
+        i += 1
+    return num_seen
 
 
 @jit
 def _bytes_of_complements(mem: Words, e: int, words: Words) -> None:
-    """The bytes that B could begin with in A & ~B; all of them if e is no such thing."""
-    words[:] = -1
-    if kind_of(mem, e) != AND:
-        return
-    found, total = np.empty(SET_WORDS, np.int64), np.zeros(SET_WORDS, np.int64)
-    for k in range(y_of(mem, e)):
-        part = mem[mem[POOL] + x_of(mem, e) + k]
-        if kind_of(mem, part) == NOT:
-            first_bytes(mem, x_of(mem, part), found)
-            total |= found
-    words[:] = total
+    """The bytes that B could begin with in A & ~B, in SET_WORDS words; all of them if e is no such
+    thing."""
+    is_and = kind_of(mem, e) == AND
+    for k in range(SET_WORDS):
+        words[k] = 0 if is_and else -1
+    if is_and:
+        for k in range(y_of(mem, e)):
+            part = mem[mem[POOL] + x_of(mem, e) + k]
+            if kind_of(mem, part) == NOT:
+                add_first_bytes(mem, x_of(mem, part), words)
 
 
 @jit

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sestina.backend.grammar.core.compiled import jit, word
+from sestina.backend.grammar.core.compiled import jit, jit_with_arrays, word
 from sestina.backend.grammar.core.entries import both, cat, derivative, live, partition, repeat
 from sestina.backend.grammar.core.intern import head_of, tail_of
 from sestina.backend.grammar.core.liveness import pay_for_state
@@ -126,7 +126,7 @@ def after(mem: Words, table: Int32s, row: int, byte: int) -> int:
     return word(table[row, byte])
 
 
-@jit
+@jit_with_arrays
 def _expand(mem: Words, table: Int32s, row: int) -> None:
     e = word(table[row, EXPR])
     count = partition(mem, e)

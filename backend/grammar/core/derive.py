@@ -7,8 +7,6 @@ section 4.2), so that a whole row of transitions costs as many derivatives as it
 
 from __future__ import annotations
 
-import numpy as np
-
 from sestina.backend.grammar.core.compiled import jit, word
 from sestina.backend.grammar.core.entries import (
     FACTOR_DEPTH,
@@ -27,6 +25,7 @@ from sestina.backend.grammar.core.memory import (
     AND,
     BYTE_CLASS,
     CAT,
+    CLASSES,
     DEPTH,
     EMPTY,
     EPOCH,
@@ -161,11 +160,11 @@ def partition(mem: Words, e: int) -> int:
     """Number the classes of bytes that e cannot tell apart at its start, in mem[BYTE_CLASS:].
 
     Returns how many there are. Bytes of one class have the same derivative; those of two classes
-    may have, too. O(first positions of e), about 100 ns each.
+    may have, too. O(first positions of e * classes), some 10 ns each.
     """
     mem[EPOCH] += 1
-    mem[BYTE_CLASS : BYTE_CLASS + NUM_BYTES] = 0
-    renamed = np.empty(NUM_BYTES + 1, np.int64)
+    for k in range(SET_WORDS):
+        mem[CLASSES + k] = -1
     count = 1
     start = mem[TOP]
     push(mem, e)
@@ -179,26 +178,73 @@ def partition(mem: Words, e: int) -> int:
         work(mem, 1)
         kind = kind_of(mem, e)
         if kind == SET:
-            count = _split_by_set(mem, mem[POOL] + x_of(mem, e), count, renamed)
+            count = _split_by_set(mem, mem[POOL] + x_of(mem, e), count)
         elif kind == LITERAL:
             count = _split_off(mem, mem[mem[POOL] + x_of(mem, e)], count)
         elif kind == AND:
             for k in range(y_of(mem, e)):
                 push(mem, mem[mem[POOL] + x_of(mem, e) + k])
         elif kind == NOT:  # nothing but the alphabet's bytes is in it
-            count = _split_by_set(mem, ALPHABET, count, renamed)
+            count = _split_by_set(mem, ALPHABET, count)
             push(mem, x_of(mem, e))
         else:
             _push_first_parts(mem, e)
     mem[TOP] = start
+    _number_classes(mem, count)
     return count
 
 
 @jit
-def first_bytes(mem: Words, e: int, words: Words) -> None:
-    """A set of SET_WORDS words in which all bytes are that e could begin with, perhaps more."""
+def _split_by_set(mem: Words, words: int, count: int) -> int:
+    """Tell the bytes of the set in mem[words : words + SET_WORDS] from the others of a class."""
+    for c in range(count):
+        at, new = CLASSES + SET_WORDS * c, CLASSES + SET_WORDS * count
+        inside = outside = 0
+        for k in range(SET_WORDS):
+            inside |= mem[at + k] & mem[words + k]
+            outside |= mem[at + k] & ~mem[words + k]
+        if inside and outside:
+            for k in range(SET_WORDS):
+                mem[new + k] = mem[at + k] & mem[words + k]
+                mem[at + k] &= ~mem[words + k]
+            count += 1
+    return count
+
+
+@jit
+def _split_off(mem: Words, byte: int, count: int) -> int:
+    """Give one byte a class of its own."""
+    at, bit = CLASSES + (byte >> 6), word(1) << (byte & 63)
+    c = 0
+    while not mem[at + SET_WORDS * c] & bit:
+        c += 1
+    others = mem[at + SET_WORDS * c] & ~bit
+    for k in range(SET_WORDS):
+        if k != byte >> 6:
+            others |= mem[CLASSES + SET_WORDS * c + k]
+    if not others:
+        return count
+    mem[at + SET_WORDS * c] &= ~bit
+    for k in range(SET_WORDS):
+        mem[CLASSES + SET_WORDS * count + k] = 0
+    mem[at + SET_WORDS * count] = bit
+    return count + 1
+
+
+@jit
+def _number_classes(mem: Words, count: int) -> None:
+    """Write the class of each byte. Bytes in a row are often of one class."""
+    c = 0
+    for b in range(NUM_BYTES):
+        while not (mem[CLASSES + SET_WORDS * c + (b >> 6)] >> (b & 63)) & 1:
+            c = c + 1 if c + 1 < count else 0
+        mem[BYTE_CLASS + b] = c
+
+
+@jit
+def add_first_bytes(mem: Words, e: int, words: Words) -> None:
+    """Add to a set of SET_WORDS words all bytes that e could begin with, perhaps more."""
     mem[EPOCH] += 1
-    words[:] = 0
     start = mem[TOP]
     push(mem, e)
     while mem[TOP] > start:
@@ -216,7 +262,8 @@ def first_bytes(mem: Words, e: int, words: Words) -> None:
             b = mem[mem[POOL] + x_of(mem, e)]
             words[b >> 6] |= word(1) << (b & 63)
         elif kind == NOT:
-            words[:] = -1
+            for k in range(SET_WORDS):
+                words[k] = -1
         elif kind == AND:
             push(mem, mem[mem[POOL] + x_of(mem, e)])  # any one will do
         else:
@@ -239,40 +286,3 @@ def _push_first_parts(mem: Words, e: int) -> None:
         push(mem, x_of(mem, e))
     elif kind in (RULE, PERMUTE):
         push(mem, body(mem, e))
-
-
-@jit
-def _split_by_set(mem: Words, words: int, count: int, renamed: Words) -> int:
-    """Tell the bytes of the set in mem[words : words + SET_WORDS] from the others."""
-    renamed[:count] = -1
-    whole = count
-    for b in range(NUM_BYTES):
-        if (mem[words + (b >> 6)] >> (b & 63)) & 1:
-            k = mem[BYTE_CLASS + b]
-            if renamed[k] < 0:
-                renamed[k] = count
-                count += 1
-            mem[BYTE_CLASS + b] = renamed[k]
-    if count == whole:
-        return count
-    # A class that lies in the set as a whole has left its number unused: close the gaps.
-    renamed[:count] = -1
-    used = 0
-    for b in range(NUM_BYTES):
-        k = mem[BYTE_CLASS + b]
-        if renamed[k] < 0:
-            renamed[k] = used
-            used += 1
-        mem[BYTE_CLASS + b] = renamed[k]
-    return used
-
-
-@jit
-def _split_off(mem: Words, byte: int, count: int) -> int:
-    """Give one byte a class of its own."""
-    k = mem[BYTE_CLASS + byte]
-    for b in range(NUM_BYTES):
-        if b != byte and mem[BYTE_CLASS + b] == k:
-            mem[BYTE_CLASS + byte] = count
-            return count + 1
-    return count

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sestina.backend.grammar.core.compiled import jit, word
+from sestina.backend.grammar.core.compiled import jit, jit_with_arrays, word
 from sestina.backend.grammar.core.ending_search import first_bytes_of_classes
 from sestina.backend.grammar.core.ending_words import Notes, sum_of
 from sestina.backend.grammar.core.endings import length_of
@@ -51,7 +51,7 @@ _MAX_STATES = 500
 _MAX_LONGEST = 2000
 
 
-@jit
+@jit_with_arrays
 def reach(mem: Words, notes: Notes, e: int, num_symbols: int) -> int:
     """The most symbols that a shortest text has after at most `num_symbols` of a text of e.
 
@@ -98,7 +98,7 @@ def _known(mem: Words, e: int, num_symbols: int) -> int:
     return recall(mem, e, _key(mem, e, num_symbols))
 
 
-@jit
+@jit_with_arrays
 def _bound(mem: Words, notes: Notes, e: int, num_symbols: int, todo: list[tuple[int, int]]) -> int:
     """The bound from those of the parts; the parts whose bounds are missing are added to `todo`."""
     kind = kind_of(mem, e)
@@ -124,7 +124,7 @@ def _bound(mem: Words, notes: Notes, e: int, num_symbols: int, todo: list[tuple[
     return longest if longest <= _MAX_LONGEST else _num_states(mem, notes, e)
 
 
-@jit
+@jit_with_arrays
 def _in_any_order(
     mem: Words, notes: Notes, e: int, num_symbols: int, todo: list[tuple[int, int]]
 ) -> int:
@@ -142,7 +142,7 @@ def _in_any_order(
     return sum_of(max(inside, between), missing)
 
 
-@jit
+@jit_with_arrays
 def _longest(mem: Words, e: int) -> int:
     """Bytes of the longest text of an expression; LONG for no end of them, or where rules are."""
     todo = [word(e)]
@@ -158,7 +158,7 @@ def _longest(mem: Words, e: int) -> int:
     return recall(mem, e, LONGEST_KEY)
 
 
-@jit
+@jit_with_arrays
 def _longest_of_parts(mem: Words, e: int, todo: list[int]) -> int:
     """From the parts; those that are missing are added to `todo`."""
     kind = kind_of(mem, e)
@@ -180,7 +180,7 @@ def _longest_of_parts(mem: Words, e: int, todo: list[int]) -> int:
     return word(0 if kind < SET else LONG)
 
 
-@jit
+@jit_with_arrays
 def _longest_or_push(mem: Words, e: int, todo: list[int]) -> int:
     known = recall(mem, e, LONGEST_KEY)
     if known < 0:
@@ -189,7 +189,7 @@ def _longest_or_push(mem: Words, e: int, todo: list[int]) -> int:
     return known
 
 
-@jit
+@jit_with_arrays
 def _num_states(mem: Words, notes: Notes, start: int) -> int:
     """How many expressions come after `start`; LONG if they are more than _MAX_STATES.
 
@@ -216,7 +216,7 @@ def _num_states(mem: Words, notes: Notes, start: int) -> int:
     return bound
 
 
-@jit
+@jit_with_arrays
 def _part(mem: Words, e: int, num_symbols: int, todo: list[tuple[int, int]]) -> int:
     known = _known(mem, e, num_symbols)
     if known < 0:

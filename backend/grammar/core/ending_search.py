@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sestina.backend.grammar.core.compiled import jit, word
+from sestina.backend.grammar.core.compiled import jit_with_arrays, word
 from sestina.backend.grammar.core.ending_words import (
     LIMIT_ENDING,
     MAX_ENDING,
@@ -39,7 +39,7 @@ _MAX_STEPS = 20_000
 _MAX_NEW_EXPRESSIONS = 50_000
 
 
-@jit
+@jit_with_arrays
 def search(mem: Words, notes: Notes, start: int) -> None:
     """Note the length and the ending of `start` and of the expressions that it leads through.
 
@@ -52,7 +52,7 @@ def search(mem: Words, notes: Notes, start: int) -> None:
         notes.seat[e] = 0
 
 
-@jit
+@jit_with_arrays
 def _explore(mem: Words, notes: Notes, start: int, found: list[int]) -> None:
     """Number what is found (its seat is 1 + its number) and note what comes of it.
 
@@ -111,7 +111,7 @@ def _explore(mem: Words, notes: Notes, start: int, found: list[int]) -> None:
     _note_path(mem, notes, found, to_go)
 
 
-@jit
+@jit_with_arrays
 def first_bytes_of_classes(mem: Words, e: int, byte_of: Words) -> int:
     """The lowest byte of each class of `partition`, in ascending order; returns how many."""
     num_classes = partition(mem, e)
@@ -126,7 +126,7 @@ def first_bytes_of_classes(mem: Words, e: int, byte_of: Words) -> int:
     return count
 
 
-@jit
+@jit_with_arrays
 def _spread(edges: list[tuple[int, int]], before: list[int], to_go: list[int]) -> None:
     """to_go along all ways, exact on the shortest: there, each edge leads one symbol further, so
     that those from far on are done first."""
@@ -138,7 +138,7 @@ def _spread(edges: list[tuple[int, int]], before: list[int], to_go: list[int]) -
         to_go[tail] = min(to_go[tail], to_go[head] + 1)
 
 
-@jit
+@jit_with_arrays
 def _note_path(mem: Words, notes: Notes, found: list[int], to_go: list[int]) -> None:
     """Follow the lowest bytes of shortest texts, and note what they spell."""
     length = to_go[0]
@@ -170,7 +170,7 @@ def _note_path(mem: Words, notes: Notes, found: list[int], to_go: list[int]) -> 
     _note_word(mem, notes, path, symbols)
 
 
-@jit
+@jit_with_arrays
 def _note_word(mem: Words, notes: Notes, path: list[int], symbols: Int32s) -> None:
     first = keep_word(mem, notes, symbols)
     if first == 0 or mem[STATUS] != OK:

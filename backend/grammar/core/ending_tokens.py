@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sestina.backend.grammar.core.compiled import jit, word
+from sestina.backend.grammar.core.compiled import jit, jit_with_arrays, word
 from sestina.backend.grammar.core.dense import EXPR, after, row_of
-from sestina.backend.grammar.core.derive import first_bytes
+from sestina.backend.grammar.core.derive import add_first_bytes
 from sestina.backend.grammar.core.ending_reach import reach
 from sestina.backend.grammar.core.ending_words import MAX_ENDING, WANTED, Notes, choose, write
 from sestina.backend.grammar.core.endings import length_of
@@ -108,7 +108,7 @@ def num_tokens(index: Index, symbols: Int32s) -> int:
     return count
 
 
-@jit
+@jit_with_arrays
 def tokens_to_end(mem: Words, notes: Notes, index: Index, e: int, max_length: int) -> int:
     """Tokens of the ending of e; FAR if it is longer than max_length, or UNSPELLED.
 
@@ -139,7 +139,7 @@ def symbols_to_come(mem: Words, notes: Notes, index: Index, e: int, num_symbols:
     return reach(mem, notes, e, num_symbols)
 
 
-@jit
+@jit_with_arrays
 def fill_within(
     mem: Words,
     table: Int32s,
@@ -157,8 +157,8 @@ def fill_within(
     Returns the most that it takes after any token that the state allows, or ~e for a state e that
     is UNSPELLED, the row being unfinished then. About 30 ns a node of the trie that is met.
     """
-    words = np.empty(SET_WORDS, np.int64)
-    first_bytes(mem, state, words)
+    words = np.zeros(SET_WORDS, np.int64)
+    add_first_bytes(mem, state, words)
     is_wide = _count_bits(words) >= _MANY_BYTES
     stack = np.empty(tokens_depth(tokens) + 2, np.int64)
     stack[0] = row_of(mem, table, state) if is_wide else state
@@ -208,7 +208,10 @@ def _after(mem: Words, e: int, byte: int) -> int:
 @jit
 def tokens_depth(tokens: Tokens) -> int:
     """The most bytes before any node's own."""
-    return word(tokens.depth.max()) if len(tokens.depth) else 0
+    deepest, i = 0, 0
+    while i < len(tokens.byte):
+        deepest, i = max(deepest, word(tokens.height[i])), word(tokens.end[i])
+    return deepest
 
 
 @jit
@@ -219,7 +222,7 @@ def _count_bits(words: Words) -> int:
     return count
 
 
-@jit
+@jit_with_arrays
 def followers(mem: Words, notes: Notes, index: Index, tokens: Tokens, state: int) -> Words:
     """The states that some text token leads to."""
     stack = np.empty(tokens_depth(tokens) + 2, np.int64)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sestina.backend.grammar.core.compiled import jit, word
+from sestina.backend.grammar.core.compiled import jit, jit_with_arrays, word
 from sestina.backend.grammar.core.intern import work
 from sestina.backend.grammar.core.memory import (
     ALT,
@@ -101,7 +101,7 @@ def known_length(mem: Words, notes: Notes, e: int) -> int:
     return word(notes.length[e]) - 1
 
 
-@jit
+@jit_with_arrays
 def choose(mem: Words, notes: Notes, e: int) -> None:
     """Make the choices that writing the ending of e needs; its length must be known.
 
@@ -128,7 +128,7 @@ def _choice(mem: Words, notes: Notes, e: int) -> int:
     return _best_order(mem, notes, e) if kind == PERMUTE else 1
 
 
-@jit
+@jit_with_arrays
 def _push_needed(mem: Words, notes: Notes, e: int, todo: list[int]) -> None:
     kind = kind_of(mem, e)
     if kind == CAT:
@@ -152,13 +152,13 @@ def _push_needed(mem: Words, notes: Notes, e: int, todo: list[int]) -> None:
             _push_open(mem, notes, separator_of(mem, e), todo)
 
 
-@jit
+@jit_with_arrays
 def _push_open(mem: Words, notes: Notes, e: int, todo: list[int]) -> None:
     if notes.choice[e] == 0 and not has(mem, e, NULLABLE):
         todo.append(e)
 
 
-@jit
+@jit_with_arrays
 def _best_part(mem: Words, notes: Notes, e: int) -> int:
     """The part of an ALT whose ending comes first among the shortest."""
     length = known_length(mem, notes, e)
@@ -181,7 +181,7 @@ def _best_part(mem: Words, notes: Notes, e: int) -> int:
     return best
 
 
-@jit
+@jit_with_arrays
 def _candidates(mem: Words, notes: Notes, e: int) -> tuple[list[int], int, int]:
     """The parts that may be in the ending of a PERMUTE: those that must, and the shortest others.
 
@@ -200,7 +200,7 @@ def _candidates(mem: Words, notes: Notes, e: int) -> tuple[list[int], int, int]:
     return parts, len(must), len(must) + more
 
 
-@jit
+@jit_with_arrays
 def _best_order(mem: Words, notes: Notes, e: int) -> int:
     """The ending of a PERMUTE: the order that comes first, and the first of equally long fillers.
 
@@ -236,7 +236,7 @@ def _best_order(mem: Words, notes: Notes, e: int) -> int:
     return keep_word(mem, notes, symbols)
 
 
-@jit
+@jit_with_arrays
 def _place(texts: list[Int32s], text: Int32s) -> int:
     """Where a text goes among sorted ones."""
     low, high = 0, len(texts)
@@ -269,7 +269,7 @@ def _is_before(one: Int32s, other: Int32s) -> bool:
     return False
 
 
-@jit
+@jit_with_arrays
 def write(mem: Words, notes: Notes, e: int, out: Int32s) -> int:
     """Write the ending of e, or as much of it as fits. Returns how much that is."""
     at, end = 0, len(out)
@@ -332,7 +332,8 @@ def keep_word(mem: Words, notes: Notes, symbols: Int32s) -> int:
     if at + len(symbols) > len(notes.words):
         notes.words[WANTED] = len(symbols)
         return 0
-    notes.words[at : at + len(symbols)] = symbols
+    for k in range(len(symbols)):
+        notes.words[at + k] = symbols[k]
     notes.words[USED] = at + len(symbols)
     return at
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sestina.backend.grammar.core.compiled import jit, word
+from sestina.backend.grammar.core.compiled import jit, jit_with_arrays, word
 from sestina.backend.grammar.core.ending_search import search
 from sestina.backend.grammar.core.ending_words import (
     WANTED,
@@ -41,7 +41,7 @@ from sestina.backend.grammar.core.memory import (
 from sestina.backend.grammar.core.permute import body, parts_to_come, separator_of
 
 
-@jit
+@jit_with_arrays
 def length_of(mem: Words, notes: Notes, e: int) -> int:
     """Symbols of the shortest text of e, LONG for that many or none.
 
@@ -73,7 +73,7 @@ def length_of(mem: Words, notes: Notes, e: int) -> int:
     return known_length(mem, notes, e)
 
 
-@jit
+@jit_with_arrays
 def _unknown_parts(mem: Words, notes: Notes, e: int) -> list[int]:
     """e and all parts whose lengths it depends on, unless known; parts first but for recursion."""
     mem[EPOCH] += 1
@@ -133,7 +133,7 @@ def _from_parts(mem: Words, notes: Notes, e: int, lengths: Words) -> int:
     return known_length(mem, notes, e)
 
 
-@jit
+@jit_with_arrays
 def _in_any_order(mem: Words, notes: Notes, e: int, lengths: Words) -> int:
     """The parts that must come, the shortest of those that fill up, and what is between them."""
     must, may, more = parts_to_come(mem, e)

@@ -181,7 +181,8 @@ def intern_words(mem: Words, kind: int, start: int, count: int, flags: int, min_
         return EMPTY
     new = _add(mem, h, kind, x, count, 0, flags, min_len)
     if new:
-        mem[mem[POOL] + x : mem[POOL] + x + count] = mem[start : start + count]
+        for k in range(count):
+            mem[mem[POOL] + x + k] = mem[start + k]
         mem[POOL_LEN] = x + count
         mem[mem[SLOTS] + at] = new
     return new

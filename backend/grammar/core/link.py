@@ -16,7 +16,7 @@ from sestina.backend.grammar.core.assemble import (
     num_operands,
     operand,
 )
-from sestina.backend.grammar.core.compiled import jit, word
+from sestina.backend.grammar.core.compiled import jit, jit_with_arrays, word
 from sestina.backend.grammar.core.intern import (
     ALONE,
     OF_BODY,
@@ -41,7 +41,7 @@ from sestina.backend.grammar.core.rules import EMPTY_TEXT, NO_TEXT, Lists, Order
 # ---- And and Not over rules: these are expanded, so that what is left is regular
 
 
-@jit
+@jit_with_arrays
 def endless_parts(code: Words, args: Words, out: Words, order: Order) -> Words:
     """1 for each open instruction with a rule in it whose expansion never ends."""
     found = np.zeros(len(code), np.int64)
@@ -55,7 +55,7 @@ def endless_parts(code: Words, args: Words, out: Words, order: Order) -> Words:
     return found
 
 
-@jit
+@jit_with_arrays
 def regular_parts(
     code: Words, args: Words, out: Words, roots: Words, parts: Lists, endless: Words
 ) -> Words:
@@ -88,7 +88,7 @@ def regular_parts(
     return inside
 
 
-@jit
+@jit_with_arrays
 def inline_regular(
     mem: Words,
     code: Words,
@@ -137,7 +137,7 @@ def _has_special(mem: Words, code: Words, args: Words, i: int, inlined: Words) -
 # ---- expressions
 
 
-@jit
+@jit_with_arrays
 def link(
     mem: Words,
     code: Words,

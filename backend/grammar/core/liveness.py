@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sestina.backend.grammar.core.compiled import jit
+from sestina.backend.grammar.core.compiled import jit, jit_with_arrays
 from sestina.backend.grammar.core.entries import FACTOR_DEPTH, alt, cat, derivative, partition
 from sestina.backend.grammar.core.entries import live as live_part
 from sestina.backend.grammar.core.intern import head_of, tail_of
@@ -149,7 +149,7 @@ def _byte_of_class(mem: Words, k: int) -> int:
     return 0
 
 
-@jit
+@jit_with_arrays
 def _search(mem: Words, start: int) -> None:
     """Decide whether `start` is dead, depth first, since one text is enough.
 
@@ -210,12 +210,12 @@ def _mark_seen(mem: Words, e: int, epoch: int, at: int) -> None:
     mem[node(mem, e) + POSITION] = at
 
 
-@jit
+@jit_with_arrays
 def _longer(old: Words) -> Words:
     return np.concatenate((old, np.empty_like(old)))
 
 
-@jit
+@jit_with_arrays
 def _mark_alive(mem: Words, e: int, seen: Words, into: Words, edges: Words) -> None:
     """e leads to something alive, and so does all that leads to e."""
     if has(mem, e, ALIVE):

@@ -4,8 +4,7 @@ A token is allowed by a|b if a or b allows it, so a mask is a union. And a token
 head·tail if the head allows it, or if it is a text of the head and then something that the tail
 allows. So for heads that many places share (the body of a string, any JSON value), the head's own
 mask is kept as a component, with the trie's nodes where a tail could go on; a new tail walks those
-few only. Components are over the tokens of at most SHORT_LEN bytes, whose nodes come first in the
-trie, and see counters clamped to that; the longer tokens, few, are walked each time.
+few only. Loops with counters have one component for all their bounds, where they can.
 """
 
 from __future__ import annotations
@@ -15,8 +14,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from sestina.backend.grammar.core.compiled import jit, word
-from sestina.backend.grammar.core.components import component
+from sestina.backend.grammar.core.compiled import jit, jit_with_arrays, word
+from sestina.backend.grammar.core.components import NO_COMPONENT, component
+from sestina.backend.grammar.core.counted import add_counted, counted_component, is_counted
 from sestina.backend.grammar.core.dense import is_state, row_of
 from sestina.backend.grammar.core.entries import cat, clamped, repeat
 from sestina.backend.grammar.core.intern import head_of, tail_of
@@ -24,6 +24,7 @@ from sestina.backend.grammar.core.memory import (
     ALT,
     EMPTY,
     EPSILON,
+    LONG,
     NULLABLE,
     OK,
     PERMUTE,
@@ -42,7 +43,7 @@ from sestina.backend.grammar.core.memory import (
     z_of,
 )
 from sestina.backend.grammar.core.permute import body
-from sestina.backend.grammar.core.threads import Tokens
+from sestina.backend.grammar.core.threads import Tokens, max_len
 from sestina.backend.grammar.core.walks import (
     Walk,
     find,
@@ -51,9 +52,6 @@ from sestina.backend.grammar.core.walks import (
     walk_entries,
     walk_range,
 )
-
-SHORT_LEN = 32
-"""Bytes that components look ahead. Longer tokens are few (runs of spaces or dashes)."""
 
 # A wider alternation is walked as it is: it has many short parts, as an enum.
 _MAX_SPREAD = 64
@@ -73,15 +71,14 @@ def fill(
     table: Int32s,
     scratch: Words,
     tokens: Tokens,
-    num_short: int,
     rows: Int32s,
     spans: Int32s,
-    entries: Int32s,
+    pool: Int32s,
     e: int,
     row: Int32s,
 ) -> None:
     """Allow the tokens of text that the live expression e allows."""
-    w = Walk(mem, table, scratch, tokens, num_short, rows, spans, entries)
+    w = Walk(mem, table, scratch, tokens, rows, spans, pool)
     start, num_nodes = mem[TOP], len(tokens.byte)
     composed = start + _spread(mem, e)
     stop = mem[TOP]
@@ -89,11 +86,9 @@ def fill(
         if not _add_composed(w, mem[k], row):
             push(mem, mem[k])
     if stop < mem[TOP] and mem[STATUS] == OK:
-        walk_dense(w, row_of_union(w, stop, mem[TOP]), 0, num_short, row)
+        walk_dense(w, row_of_union(w, stop, mem[TOP]), 0, num_nodes, row)
     if start < composed:
         walk_range(w, start, composed, 0, num_nodes, row)
-    if composed < stop and num_short < num_nodes:
-        walk_range(w, composed, stop, num_short, num_nodes, row)
     mem[TOP] = start
 
 
@@ -103,15 +98,14 @@ def fill_dense(
     table: Int32s,
     scratch: Words,
     tokens: Tokens,
-    num_short: int,
     rows: Int32s,
     spans: Int32s,
-    entries: Int32s,
+    pool: Int32s,
     e: int,
     row: Int32s,
 ) -> None:
     """`fill` the plain way: all nodes through the automaton's table."""
-    w = Walk(mem, table, scratch, tokens, num_short, rows, spans, entries)
+    w = Walk(mem, table, scratch, tokens, rows, spans, pool)
     walk_dense(w, row_of(mem, table, e), 0, len(tokens.byte), row)
 
 
@@ -121,26 +115,24 @@ def fill_past(
     table: Int32s,
     scratch: Words,
     tokens: Tokens,
-    num_short: int,
     rows: Int32s,
     spans: Int32s,
-    entries: Int32s,
+    pool: Int32s,
     prefix: NDArray[np.uint8],
     e: int,
     row: Int32s,
 ) -> None:
     """Allow the tokens that are longer than `prefix`, begin with it, and go on as e allows."""
-    w = Walk(mem, table, scratch, tokens, num_short, rows, spans, entries)
+    w = Walk(mem, table, scratch, tokens, rows, spans, pool)
     start = mem[TOP]
     push(mem, e)
-    for first, stop in ((0, num_short), (num_short, len(tokens.byte))):
-        at = find(tokens, prefix, first, stop)
-        if at >= 0:
-            walk_range(w, start, start + 1, at + 1, word(tokens.end[at]), row)
+    at = find(tokens, prefix)
+    if at >= 0:
+        walk_range(w, start, start + 1, at + 1, word(tokens.end[at]), row)
     mem[TOP] = start
 
 
-@jit
+@jit_with_arrays
 def _spread(mem: Words, e: int) -> int:
     """Leave on the stack what e is the union of: parts to walk as they are, then parts whose head
     is a component. Returns how many there are of the first."""
@@ -182,25 +174,33 @@ def _spread(mem: Words, e: int) -> int:
     return len(plain)
 
 
-@jit
+@jit_with_arrays
 def _add_composed(w: Walk, e: int, row: Int32s) -> bool:
-    """The short tokens of a sequence whose head is a component.
+    """The tokens of a sequence whose head is a component.
 
     False if they are better found by walking the whole: where the head, such as `[a-z]*`, may end
     anywhere, the tail would be tried everywhere.
     """
     mem = w.mem
-    head, tail = clamped(mem, head_of(mem, e), SHORT_LEN), tail_of(mem, e)
-    k = component(w, head)
+    head, tail = clamped(mem, head_of(mem, e), max_len(w.scratch)), tail_of(mem, e)
+    lo, hi, k = 0, LONG, NO_COMPONENT
+    if is_counted(mem, head):
+        lo, hi = y_of(mem, head), z_of(mem, head) if z_of(mem, head) >= 0 else LONG
+        k = counted_component(w, head, tail)
+    has_bounds = k != NO_COMPONENT
+    if not has_bounds and mem[STATUS] == OK:
+        k = component(w, head)
     if mem[STATUS] != OK:
         return True
-    nodes = w.entries[w.spans[k, 0] : w.spans[k, 1]]
-    start = mem[TOP]
-    push(mem, tail)
-    walked = tail == EPSILON or walk_entries(w, start, start + 1, nodes, row)
-    mem[TOP] = start
-    if walked:
-        found = w.rows[k]
-        for i in range(len(found)):
-            row[i] |= found[i]
-    return walked
+    if tail != EPSILON:
+        start = mem[TOP]
+        push(mem, tail)
+        is_small = walk_entries(w, start, start + 1, k, lo, hi, row)
+        mem[TOP] = start
+        if not is_small:
+            return False
+    if has_bounds:
+        add_counted(w, k, hi, row)
+    else:
+        row |= w.rows[k]
+    return True

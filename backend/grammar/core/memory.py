@@ -75,7 +75,8 @@ SET_WORDS = 4
 ALPHABET = 34  # SET_WORDS words: the bytes that texts are made of
 BYTE_SETS = ALPHABET + SET_WORDS  # NUM_BYTES words: the expression of each byte, 0 until made
 BYTE_CLASS = BYTE_SETS + NUM_BYTES  # NUM_BYTES words: see `derive.partition`
-HEADER_LEN = BYTE_CLASS + NUM_BYTES
+CLASSES = BYTE_CLASS + NUM_BYTES  # SET_WORDS words for each of NUM_BYTES classes: likewise
+HEADER_LEN = CLASSES + SET_WORDS * NUM_BYTES
 
 # ---- what an expression is: its kind, with the meaning of its numbers x, y, z
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sestina.backend.grammar.core.compiled import jit, word
+from sestina.backend.grammar.core.compiled import jit, jit_with_arrays, word
 from sestina.backend.grammar.core.entries import FACTOR_DEPTH, alt, cat
 from sestina.backend.grammar.core.intern import intern, intern_words
 from sestina.backend.grammar.core.memory import (
@@ -47,7 +47,7 @@ REQUIRED, REPEATS = 1, 2
 _SEPARATOR, _LO, _HI, _NUM_PARTS, _PARTS = range(5)
 
 
-@jit
+@jit_with_arrays
 def permute(mem: Words, start: int) -> int:
     """The language of the template words mem[start : TOP]; parts that match nothing are dropped."""
     kept = start + _PARTS
@@ -81,7 +81,7 @@ def body(mem: Words, e: int) -> int:
     return found
 
 
-@jit
+@jit_with_arrays
 def _unfolded(mem: Words, e: int) -> int:
     template, occurred = x_of(mem, e), z_of(mem, e)
     words = _num_words(mem, template)
@@ -131,14 +131,14 @@ def separator_of(mem: Words, e: int) -> int:
     return mem[mem[POOL] + x_of(mem, x_of(mem, e)) + _SEPARATOR]
 
 
-@jit
+@jit_with_arrays
 def all_parts(mem: Words, e: int) -> Words:
     """The parts of a PERMUTE, seen or not."""
     parts = mem[POOL] + x_of(mem, x_of(mem, e))
     return mem[parts + _PARTS : parts + _PARTS + 2 * mem[parts + _NUM_PARTS] : 2].copy()
 
 
-@jit
+@jit_with_arrays
 def parts_to_come(mem: Words, e: int) -> tuple[Words, Words, int]:
     """The parts that must still come, those that may for the first time, how many of these must."""
     template = x_of(mem, e)
@@ -209,7 +209,7 @@ def _can_end(mem: Words, template: int, seen: Words, occurred: int) -> bool:
     return missing <= mem[parts + _NUM_PARTS] - _num_seen(seen)
 
 
-@jit
+@jit_with_arrays
 def _joined(mem: Words, template: int, seen: Words, i: int) -> Words:
     """A set and one more part; with enough of them it does not matter which may repeat."""
     parts = mem[POOL] + x_of(mem, template)

@@ -18,7 +18,7 @@ from sestina.backend.grammar.core.assemble import (
     num_operands,
     operand,
 )
-from sestina.backend.grammar.core.compiled import jit, word
+from sestina.backend.grammar.core.compiled import jit, jit_with_arrays, word
 from sestina.backend.grammar.core.memory import (
     EMPTY,
     NULLABLE,
@@ -50,7 +50,7 @@ class Order(NamedTuple):
 # ---- what the bodies have in them
 
 
-@jit
+@jit_with_arrays
 def open_parts(code: Words, args: Words, out: Words, roots: Words) -> Lists:
     """For each body its open instructions, operands before what uses them."""
     stamp = np.full(len(code), -1, np.int64)
@@ -77,7 +77,7 @@ def open_parts(code: Words, args: Words, out: Words, roots: Words) -> Lists:
     return Lists(starts, items[:count])
 
 
-@jit
+@jit_with_arrays
 def mentions(code: Words, parts: Lists) -> Lists:
     """For each body the rules that it mentions."""
     starts = np.zeros(len(parts.starts), np.int64)
@@ -93,7 +93,7 @@ def mentions(code: Words, parts: Lists) -> Lists:
     return Lists(starts, items[:count])
 
 
-@jit
+@jit_with_arrays
 def users(named: Lists) -> Lists:
     """For each rule the rules that mention it."""
     num_rules = len(named.starts) - 2
@@ -112,7 +112,7 @@ def users(named: Lists) -> Lists:
     return Lists(starts, items)
 
 
-@jit
+@jit_with_arrays
 def order_of(named: Lists) -> Order:
     """Kahn 1962, with rules that mention themselves as if they did not."""
     used = users(named)
@@ -156,7 +156,7 @@ def order_of(named: Lists) -> Order:
 # ---- which rules match something
 
 
-@jit
+@jit_with_arrays
 def values_of_rules(
     mem: Words, code: Words, args: Words, out: Words, roots: Words, parts: Lists
 ) -> Words:
@@ -245,7 +245,7 @@ def _value(mem: Words, out: Words, of: Words, i: int) -> int:
 # ---- left recursion
 
 
-@jit
+@jit_with_arrays
 def left_recursion(
     mem: Words, code: Words, args: Words, out: Words, roots: Words, parts: Lists, values: Words
 ) -> Words:
@@ -277,7 +277,7 @@ def left_recursion(
     return np.zeros(0, np.int64)
 
 
-@jit
+@jit_with_arrays
 def _first_rules(
     mem: Words, code: Words, args: Words, out: Words, roots: Words, parts: Lists, values: Words
 ) -> Lists:

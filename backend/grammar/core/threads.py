@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sestina.backend.grammar.core.compiled import jit, word
+from sestina.backend.grammar.core.compiled import jit, jit_with_arrays, word
 from sestina.backend.grammar.core.dense import ACCEPTING, after, group_of, is_state, row_of
 from sestina.backend.grammar.core.memory import (
     ALT,
@@ -57,7 +57,7 @@ class Tokens(NamedTuple):
     height: Int32s  # bytes on the longest way below it
 
 
-@jit
+@jit_with_arrays
 def look_below(byte: NDArray[np.uint8], end: Int32s) -> tuple[Int32s, Int32s]:
     """`Tokens.groups` and `height` of a trie."""
     groups, height = np.zeros(len(byte), np.int32), np.zeros(len(byte), np.int32)
@@ -106,6 +106,12 @@ def new_scratch(max_depth: int) -> Words:
 def num_levels(w: Words) -> int:
     """How many levels a walk may have."""
     return w[_NUM_LEVELS]
+
+
+@jit
+def max_len(w: Words) -> int:
+    """Bytes in the longest token."""
+    return w[_NUM_LEVELS] - 2
 
 
 @jit

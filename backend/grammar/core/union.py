@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from sestina.backend.grammar.core import entries
-from sestina.backend.grammar.core.compiled import jit, word
+from sestina.backend.grammar.core.compiled import jit, jit_with_arrays, word
 from sestina.backend.grammar.core.intern import (
     byte_set,
     cat,
@@ -115,7 +115,7 @@ def _flatten(mem: Words, start: int, kind: int, neutral: int) -> int:
     return _sort(mem, start, kept - start)
 
 
-@jit
+@jit_with_arrays
 def _sort(mem: Words, start: int, count: int) -> int:
     """Sort and drop what occurs twice; returns how many are left."""
     if count > 24:
@@ -233,7 +233,7 @@ def _touch(lo: int, hi: int, other_lo: int, other_hi: int) -> bool:
     return (hi < 0 or other_lo <= hi + 1) and (other_hi < 0 or lo <= other_hi + 1)
 
 
-@jit
+@jit_with_arrays
 def _factor_heads(mem: Words, start: int, count: int, depth: int) -> int:
     """xs|xt is x(s|t): the sequences of one head go on as one."""
     mem[TOP] = start + count

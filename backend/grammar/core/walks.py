@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sestina.backend.grammar.core.compiled import jit, word
+from sestina.backend.grammar.core.compiled import jit, jit_with_arrays, word
 from sestina.backend.grammar.core.dense import LOOPS, SLACK, after, row_of
 from sestina.backend.grammar.core.entries import FACTOR_DEPTH, alt
 from sestina.backend.grammar.core.memory import (
@@ -38,10 +38,14 @@ class Walk(NamedTuple):
     table: Int32s
     scratch: Words
     tokens: Tokens
-    num_short: int  # the first nodes of the trie are of short tokens
     rows: Int32s  # [components, W] the tokens that a component's head allows by itself
-    spans: Int32s  # [components, 2] from where to where its entries are
-    entries: Int32s  # see `entry_of`: nodes below which a tail could allow more, sorted
+    spans: Int32s  # [components, 3] where its entries are in the pool, and its MOST
+    pool: Int32s  # entries, and what `counted` keeps behind them
+
+
+FIRST, LAST, MOST = range(3)
+"""Columns of spans. Entries are nodes below which a tail could allow more, see `entry_of`. MOST is
+0 but for a counted component."""
 
 
 @jit
@@ -65,47 +69,79 @@ def entry_of(tokens: Tokens, node: int) -> int:
     return (word(tokens.byte[node]) << NODE_BITS) | node
 
 
+@jit_with_arrays
+def by_byte(tokens: Tokens, nodes: Words) -> tuple[Int32s, Int32s]:
+    """The entries of some sorted nodes, sorted, and the place in `nodes` that each was at."""
+    starts = np.zeros(NUM_BYTES + 1, np.int64)
+    entries, places = np.empty(len(nodes), np.int32), np.empty(len(nodes), np.int32)
+    byte = tokens.byte
+    for node in nodes:
+        starts[byte[node] + 1] += 1
+    for b in range(NUM_BYTES):
+        starts[b + 1] += starts[b]
+    for k in range(len(nodes)):
+        at = starts[byte[nodes[k]]]
+        starts[byte[nodes[k]]] += 1
+        entries[at], places[at] = (word(byte[nodes[k]]) << NODE_BITS) | nodes[k], k
+    return entries, places
+
+
 @jit
-def _first_at_least(entries: Int32s, key: int) -> int:
-    lo, hi = 0, len(entries)
-    while lo < hi:
-        middle = (lo + hi) >> 1
+def _first_at_least(entries: Int32s, first: int, last: int, key: int) -> int:
+    while first < last:
+        middle = (first + last) >> 1
         if entries[middle] < key:
-            lo = middle + 1
+            first = middle + 1
         else:
-            hi = middle
-    return lo
+            last = middle
+    return first
 
 
-@jit
-def walk_entries(w: Walk, first: int, last: int, entries: Int32s, row: Int32s) -> bool:
-    """The same with what is below some nodes, each entered before its own byte.
+@jit_with_arrays
+def walk_entries(w: Walk, first: int, last: int, k: int, lo: int, hi: int, row: Int32s) -> bool:
+    """The same with what is below the entries of component k, each entered before its own byte;
+    of a counted one, those that lo to hi copies lead to.
 
     False, and nothing is done, if that would be most of the trie.
     """
     found = start_walk(w.mem, w.table, w.scratch, first, last)
-    entered = np.empty(len(entries), np.int32)
-    count = 0
-    for b in range(NUM_BYTES):
-        if may_read(w.scratch, 0, b):
-            start = _first_at_least(entries, b << NODE_BITS)
-            stop = _first_at_least(entries, (b + 1) << NODE_BITS)
-            entered[count : count + stop - start] = entries[start:stop]
-            count += stop - start
+    entered = np.empty(w.spans[k, LAST] - w.spans[k, FIRST], np.int32)
+    count = _entered(w, k, lo, hi, entered)
     if count > _MANY_ENTRIES:
         return False
-    end = w.tokens.end
-    for k in range(count):
-        if not found:
-            break
-        i = word(entered[k]) & ((1 << NODE_BITS) - 1)
-        stop = word(end[i])
-        found = walk_nodes(w.mem, w.table, w.scratch, w.tokens, i, stop, row)
-    if not found and w.mem[STATUS] == OK:
+    if (not found or not _walk_below(w, entered, count, row)) and w.mem[STATUS] == OK:
         state = row_of_union(w, first, last)
-        for entry in entries:
-            i = word(entry) & ((1 << NODE_BITS) - 1)
-            walk_dense(w, state, i, word(end[i]), row)
+        for i in entered[:count]:
+            walk_dense(w, state, word(i), word(w.tokens.end[i]), row)
+    return True
+
+
+@jit
+def _entered(w: Walk, k: int, lo: int, hi: int, entered: Int32s) -> int:
+    """Write the nodes that what was started could enter. How many."""
+    first, last = word(w.spans[k, FIRST]), word(w.spans[k, LAST])
+    is_counted = w.spans[k, MOST] > 0
+    count = 0
+    for b in range(NUM_BYTES):
+        if not may_read(w.scratch, 0, b):
+            continue
+        at = _first_at_least(w.pool, first, last, b << NODE_BITS)
+        while at < last and w.pool[at] >> NODE_BITS == b:
+            copies = word(w.pool[at + last - first]) if is_counted else lo
+            if lo <= copies <= hi:
+                entered[count] = w.pool[at] & ((1 << NODE_BITS) - 1)
+                count += 1
+            at += 1
+    return count
+
+
+@jit
+def _walk_below(w: Walk, nodes: Int32s, count: int, row: Int32s) -> bool:
+    for k in range(count):
+        i = word(nodes[k])
+        stop = word(w.tokens.end[i])
+        if not walk_nodes(w.mem, w.table, w.scratch, w.tokens, i, stop, row):
+            return False
     return True
 
 
@@ -119,11 +155,15 @@ def row_of_union(w: Walk, first: int, last: int) -> int:
     return row_of(mem, w.table, alt(mem, start, FACTOR_DEPTH))
 
 
-@jit
+@jit_with_arrays
 def walk_dense(w: Walk, state: int, i: int, stop: int, row: Int32s) -> None:
     """Walk the nodes [i, stop) with a row of the table. About 10 ns a node."""
+    _walk_dense(w, np.empty(num_levels(w.scratch) + 1, np.int64), state, i, stop, row)
+
+
+@jit
+def _walk_dense(w: Walk, stack: Words, state: int, i: int, stop: int, row: Int32s) -> None:
     tokens = w.tokens
-    stack = np.empty(num_levels(w.scratch) + 1, np.int64)
     base = word(tokens.depth[i]) if i < stop else 0
     stack[0] = state
     while i < stop and w.mem[STATUS] == OK:
@@ -156,9 +196,9 @@ def allow_all_below(tokens: Tokens, i: int, row: Int32s) -> int:
 
 
 @jit
-def find(tokens: Tokens, data: NDArray[np.uint8], i: int, stop: int) -> int:
-    """The node among the siblings [i, stop) and below that spells data, or -1."""
-    found = -1
+def find(tokens: Tokens, data: NDArray[np.uint8]) -> int:
+    """The node that spells data, or -1."""
+    found, i, stop = -1, 0, len(tokens.byte)
     for wanted in data:
         while i < stop and tokens.byte[i] != wanted:
             i = word(tokens.end[i])

@@ -96,7 +96,7 @@ def test_mask_is_what_accept_token_takes(
 def test_mask_with_long_counters(
     compile_: Compile, data: st.DataObject, lo: int, more: int | None
 ) -> None:
-    # Counters above and below SHORT_LEN, against tokens above and below it.
+    # Counters above and below the length of tokens, beside those that one component serves.
     hi = None if more is None else lo + more
     item = data.draw(st.sampled_from([ir.byte_range(97, 98), ir.literal("ab"), ANY_CHAR]))
     e = ir.Concat((ir.Repeat(item, lo, hi), ir.Repeat(ir.byte_range(97, 97), 0, 35)))

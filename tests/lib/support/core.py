@@ -144,7 +144,7 @@ class Core:
 
     def first_bytes(self, e: int) -> set[int]:
         some = np.zeros(memory.SET_WORDS, np.int64)
-        self.run(derive.first_bytes, e, some)
+        self.run(derive.add_first_bytes, e, some)
         mask = int.from_bytes(some.tobytes(), "little")
         return {b for b in range(256) if mask >> b & 1}
 

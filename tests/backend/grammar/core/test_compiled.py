@@ -1,8 +1,11 @@
-"""Compiled code is kept on disk while no file of the core has changed, and only then."""
+"""Compiled code is kept on disk while no file of the core has changed, and only then; and what is
+compiled without counting references has no arrays of its own."""
 
 from __future__ import annotations
 
+import ast
 import importlib.util
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -56,3 +59,24 @@ def hits(module: ModuleType) -> int:
     """Calls it, and tells how often compiled code was found."""
     assert module.doubled(21) == 42
     return sum(module.doubled.stats.cache_hits.values())
+
+
+def test_functions_without_arrays_get_none_from_others() -> None:
+    """Such an array would never be freed."""
+    functions = [
+        node
+        for path in Path(compiled.__file__).parent.glob("*.py")
+        for node in ast.parse(path.read_text("utf-8")).body
+        if isinstance(node, ast.FunctionDef)
+    ]
+    returns = {f.name: ast.unparse(f.returns) for f in functions if f.returns}
+    of_arrays = re.compile("Words|Int32s|NDArray|list|set")
+    plain = [f for f in functions if "jit" in map(ast.unparse, f.decorator_list)]
+    called = {
+        (function.name, call.func.id)
+        for function in plain
+        for call in ast.walk(function)
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name)
+    }
+    assert len(plain) > 100
+    assert not {(f, g) for f, g in called if of_arrays.search(returns.get(g, ""))}

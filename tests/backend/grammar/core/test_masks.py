@@ -56,8 +56,8 @@ class Masks:
             number = components.component(Walk(*walk), head)
 
         self.cache._run(make, self.core.budget)
-        start, stop = self.cache._spans[number]
-        entries = self.cache._entries[start:stop]
+        start, stop, _ = self.cache._spans[number]
+        entries = self.cache._pool[start:stop]
         assert (np.diff(entries) > 0).all()
         nodes = (entries & ((1 << NODE_BITS) - 1)).tolist()
         assert (entries >> NODE_BITS).tolist() == self.trie.trie.byte[nodes].tolist()
@@ -114,15 +114,14 @@ def test_random_expressions(
 @given(loops())
 @settings(deadline=None, max_examples=60)
 def test_what_a_component_is(trie: TokenTrie, shared: Masks, node: ir.Expr) -> None:
-    """The short tokens that begin a text of the head; and the nodes below a text of it, wherever
+    """The tokens that begin a text of the head; and the nodes below a text of it, wherever
     a token below is not allowed already."""
     core, head = shared.core, shared.state(node)
     if head == EMPTY or core.kind(head) not in (memory.REPEAT, memory.AND):
         return
     allowed, entries = shared.component(head)
-    short = {i for i in shared.plain(head) if len(trie.token_bytes[i]) <= masks.SHORT_LEN}
-    assert allowed == short
-    paths = _paths(trie.trie, trie.num_short)
+    assert allowed == shared.plain(head)
+    paths = _paths(trie.trie)
     ended = {n for n, path in paths.items() if len(path) > 1 and core.accepts(head, path[:-1])}
     needed = {n for n in ended if not _ids_below(trie.trie, n) <= allowed}
     assert needed <= entries <= ended
@@ -170,7 +169,7 @@ def many_loops(num: int) -> ir.Expr:
 
 
 def test_components_are_forgotten_when_they_fill_their_share(trie: TokenTrie) -> None:
-    small = Masks(trie, max_bytes=20 * 4 * (trie.num_words + 2))
+    small = Masks(trie, max_bytes=20 * 4 * (trie.num_words + 3))
     for num in (10, 12, 14, 16):
         e = small.state(ir.Concat((ir.literal(chr(num)), many_loops(num))))
         assert small.filled(masks.fill, e) == small.plain(e)
@@ -188,11 +187,11 @@ def test_one_mask_may_need_more_than_its_share(trie: TokenTrie) -> None:
     assert small.core.mem[NUM_COMPONENTS] == 40
 
 
-def _paths(trie: Trie, num_nodes: int) -> dict[int, bytes]:
-    """What each of the first nodes spells."""
+def _paths(trie: Trie) -> dict[int, bytes]:
+    """What each node spells."""
     out: dict[int, bytes] = {}
     path = bytearray(trie.max_depth)
-    for node in range(num_nodes):
+    for node in range(len(trie.byte)):
         path[trie.depth[node]] = trie.byte[node]
         out[node] = bytes(path[: trie.depth[node] + 1])
     return out

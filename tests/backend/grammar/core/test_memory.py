@@ -10,6 +10,7 @@ from support.core import Core, statuses, words
 
 from sestina.backend.grammar import TokenTrie, compile_grammar
 from sestina.backend.grammar.core import calls, memory
+from sestina.backend.grammar.core.dense import new_table
 from sestina.backend.grammar.core.memory import (
     COMPONENTS_FULL,
     MEMO_FULL,
@@ -119,6 +120,7 @@ def test_every_region_runs_out_and_nothing_changes(tokenizer: object, trie: Toke
 
     tiny, roomy = (SharedMasks(trie, tokenizer, 1 << 20) for _ in range(2))  # type: ignore[arg-type]
     tiny.machine.__init__(tiny.machine.alphabet, 16)  # type: ignore[misc]
+    tiny.machine.table = new_table(2)
     asked, grammar = statuses(tiny.machine), ir.Grammar(hungry())
     small, large = (
         compile_grammar(grammar, tokenizer, trie=trie, shared=shared)  # type: ignore[arg-type]
