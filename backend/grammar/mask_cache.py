@@ -124,23 +124,30 @@ class MaskCache:
         return 4 * (width * mem.item(memory.NUM_COMPONENTS) + mem.item(memory.NUM_ENTRIES))
 
     def _make_room(self, may_forget: bool) -> bool:
-        """Room for twice as many, with those there are; beyond the share of memory, without.
+        """Twice the room for what has none left, with what there is; beyond the share of memory,
+        without.
 
         may_forget False: this mask has been begun again without, and needs more by itself.
         Returns whether what is there may still be forgotten.
         """
-        num_components, num_entries = 2 * len(self._rows), 2 * len(self._pool)
-        size = 4 * (num_components * (self.trie.num_words + 3) + num_entries)
+        num_components, pool_len = len(self._rows), len(self._pool)
+        if self.machine.mem.item(memory.NUM_COMPONENTS) == num_components:
+            num_components *= 2
+        else:
+            pool_len *= 2
+        size = 4 * (num_components * (self.trie.num_words + 3) + pool_len)
         if may_forget and size > self.max_component_bytes:
             components.forget_components(self.machine.mem)
             return False
         self._rows = _longer(self._rows, num_components)
         self._spans = _longer(self._spans, num_components)
-        self._pool = _longer(self._pool, num_entries)
+        self._pool = _longer(self._pool, pool_len)
         return may_forget
 
 
 def _longer(old: Int32s, num: int) -> Int32s:
+    if num == len(old):
+        return old
     new = np.zeros((num, *old.shape[1:]), np.int32)
     new[: len(old)] = old
     return new

@@ -34,7 +34,12 @@ def jit_with_arrays(function: AnyFunction) -> AnyFunction:
 
 def _compiled(function: AnyFunction, with_arrays: bool) -> AnyFunction:
     # Always said: where it is not, numba goes by the function that calls.
-    options: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": with_arrays}
+    options: dict[str, Any] = {
+        "cache": True,
+        "nogil": True,
+        "error_model": "numpy",
+        "_nrt": with_arrays,
+    }
     compiled = numba.njit(**options)(function)
     keep_while_unchanged(compiled)
     return cast(AnyFunction, compiled)

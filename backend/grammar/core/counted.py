@@ -82,19 +82,19 @@ def _made(w: Walk, item: int) -> int:
     """
     mem, tokens = w.mem, w.tokens
     num_nodes = len(tokens.byte)
-    row = np.zeros(w.rows.shape[1], np.int32)
-    begun = np.zeros(num_nodes, np.int32)
     found, copies = np.empty(num_nodes, np.int64), np.empty(num_nodes, np.int32)
+    begun, ids = np.empty(num_nodes, np.int32), np.empty(len(tokens.token_ids), np.int32)
     path = np.empty((num_levels(w.scratch) + 1, 2), np.int64)
     start = row_of(mem, w.table, repeat(mem, item, 0, -1))
-    count = _walk_counting(w, start, path, begun, found, copies)
+    count, num_ids = _walk_counting(w, start, path, found, copies, begun, ids)
     if mem[STATUS] != OK or count < 0:
         return NO_COMPONENT
-    entries, places = by_byte(tokens, found[:count])
-    starts, ids = _by_count(tokens.token_start, tokens.token_ids, begun)
-    for token in ids:
+    row = np.zeros(w.rows.shape[1], np.int32)
+    for token in ids[:num_ids]:
         row[token >> 5] |= np.int32(1) << np.int32(token & 31)
-    kept = np.concatenate((entries, copies[:count][places], starts, ids))
+    entries, places = by_byte(tokens, found[:count])
+    starts, by_count = _by_count(begun[:num_ids], ids)
+    kept = np.concatenate((entries, copies[:count][places], starts, by_count))
     return keep(w, row, kept, count, len(starts) - 2)
 
 
@@ -103,13 +103,19 @@ _STATE, _COPIES = range(2)
 
 @jit
 def _walk_counting(
-    w: Walk, start: int, path: Words, begun: Int32s, found: Words, copies: Int32s
-) -> int:
-    """Write for each node how many items a text down to it begins, 0 if it is no beginning; and
-    the nodes that no item goes on with, though a text of items ends before. How many
-    of those; -1 if a text of the item begins another. 10 ns a node reached."""
+    w: Walk,
+    start: int,
+    path: Words,
+    found: Words,
+    copies: Int32s,
+    begun: Int32s,
+    ids: Int32s,
+) -> tuple[int, int]:
+    """Write the tokens that item* allows and how many items each begins; and the nodes that no item
+    goes on with, though a text of items ends before, with how many. The number of either, the nodes
+    first; -1 if a text of the item begins another. About 10 ns a node reached."""
     mem, table, tokens = w.mem, w.table, w.tokens
-    count, i = 0, 0
+    count, num_ids, i = 0, 0, 0
     path[0, _STATE], path[0, _COPIES] = start, 0
     while i < len(tokens.byte):
         level = word(tokens.depth[i])
@@ -124,32 +130,32 @@ def _walk_counting(
             i = word(tokens.end[i])
             continue
         if reached != start and table[reached, ACCEPTING]:
-            return -1
+            return -1, 0
         num_copies += state == start
-        begun[i] = num_copies
+        for t in range(tokens.token_start[i], tokens.token_start[i + 1]):
+            ids[num_ids], begun[num_ids] = tokens.token_ids[t], num_copies
+            num_ids += 1
         path[level + 1, _STATE], path[level + 1, _COPIES] = reached, num_copies
         i += 1
-    return count
+    return count, num_ids
 
 
 @jit_with_arrays
-def _by_count(token_start: Int32s, token_ids: Int32s, begun: Int32s) -> tuple[Int32s, Int32s]:
-    """Token ids by the number at their nodes, without those of 0, and where each number begins."""
-    most = begun.max()
+def _by_count(begun: Int32s, ids: Int32s) -> tuple[Int32s, Int32s]:
+    """Token ids by what they begin, and where those of each number start."""
+    most = 1
+    for c in begun:
+        most = max(most, c)
     starts = np.zeros(most + 2, np.int32)
-    for i in range(len(begun)):
-        starts[begun[i]] += token_start[i + 1] - token_start[i]
-    starts[0] = 0
-    total = 0
-    for c in range(most + 2):
-        total, starts[c] = total + starts[c], total
-    filled, ids = starts.copy(), np.empty(total, np.int32)
-    for i in range(len(begun)):
-        if begun[i]:
-            for t in range(token_start[i], token_start[i + 1]):
-                ids[filled[begun[i]]] = token_ids[t]
-                filled[begun[i]] += 1
-    return starts, ids
+    for c in begun:
+        starts[c + 1] += 1
+    for c in range(most + 1):
+        starts[c + 1] += starts[c]
+    filled, sorted_ids = starts.copy(), np.empty(len(begun), np.int32)
+    for k in range(len(begun)):
+        sorted_ids[filled[begun[k]]] = ids[k]
+        filled[begun[k]] += 1
+    return starts, sorted_ids
 
 
 @jit_with_arrays
