@@ -38,7 +38,7 @@ class MaskCache:
         self._masks: OrderedDict[int, Int32s] = OrderedDict()
         self._key_of: dict[int, int] = {}
         self._rows = np.zeros((_FIRST_COMPONENTS, trie.num_words), np.int32)
-        self._spans = np.zeros((_FIRST_COMPONENTS, 3), np.int32)
+        self._spans = np.zeros((_FIRST_COMPONENTS, 4), np.int32)
         self._pool = np.zeros(_FIRST_POOL, np.int32)
 
     @property
@@ -120,7 +120,7 @@ class MaskCache:
     # ---- components
 
     def _component_bytes(self) -> int:
-        mem, width = self.machine.mem, self.trie.num_words + 3
+        mem, width = self.machine.mem, self.trie.num_words + 4
         return 4 * (width * mem.item(memory.NUM_COMPONENTS) + mem.item(memory.NUM_ENTRIES))
 
     def _make_room(self, may_forget: bool) -> bool:
@@ -135,7 +135,7 @@ class MaskCache:
             num_components *= 2
         else:
             pool_len *= 2
-        size = 4 * (num_components * (self.trie.num_words + 3) + pool_len)
+        size = 4 * (num_components * (self.trie.num_words + 4) + pool_len)
         if may_forget and size > self.max_component_bytes:
             components.forget_components(self.machine.mem)
             return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sestina.backend.grammar.core.compiled import jit
-from sestina.backend.grammar.core.entries import FACTOR_DEPTH, alt, cat, repeat
+from sestina.backend.grammar.core.entries import FACTOR_DEPTH, alt, both, cat, live, repeat
 from sestina.backend.grammar.core.entries import clamped as clamped_part
 from sestina.backend.grammar.core.memory import (
     ALT,
@@ -68,6 +68,19 @@ def clamped(mem: Words, e: int, max_len: int) -> int:
     mem[DEPTH] -= 1
     remember(mem, e, CLAMP_KEY + max_len, found)
     return found
+
+
+@jit
+def loosened(mem: Words, e: int, max_len: int) -> int:
+    """An And whose parts, but for the Nots, have their counters clamped: it has all texts that e
+    has, and of up to `max_len` bytes no others.
+
+    So where it can go on to some text so short, e can, too.
+    """
+    start = mem[TOP]
+    for k in range(y_of(mem, e)):
+        push(mem, clamped_part(mem, mem[mem[POOL] + x_of(mem, e) + k], max_len))
+    return live(mem, both(mem, start))
 
 
 @jit

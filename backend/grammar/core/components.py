@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from sestina.backend.grammar.core.clamp import loosened
 from sestina.backend.grammar.core.compiled import jit, jit_with_arrays, word
 from sestina.backend.grammar.core.dense import ACCEPTING, after, row_of
 from sestina.backend.grammar.core.derive import add_first_bytes
@@ -39,11 +40,13 @@ from sestina.backend.grammar.core.memory import (
     x_of,
     y_of,
 )
-from sestina.backend.grammar.core.threads import Tokens, num_levels
+from sestina.backend.grammar.core.rests import MAX_REST, longest_rest
+from sestina.backend.grammar.core.threads import Tokens, max_len, num_levels
 from sestina.backend.grammar.core.walks import (
     FIRST,
     LAST,
     MOST,
+    RESTS,
     Walk,
     all_loop,
     allow_all_below,
@@ -66,6 +69,10 @@ def component(w: Walk, head: int) -> int:
     known = mem[node(mem, head) + COMPONENT]
     if known:
         return known - 1
+    if kind_of(mem, head) == AND:
+        k = _loose_component(w, head)
+        if k != NO_COMPONENT or mem[STATUS] != OK:
+            return k
     wider = without_complements(mem, head)
     if wider in (ALL, head) or _differs_widely(mem, head):
         return _table_component(w, head)
@@ -75,6 +82,26 @@ def component(w: Walk, head: int) -> int:
     if mem[STATUS] != OK:
         return NO_COMPONENT
     return _narrowed_component(w, head, wider, base)
+
+
+@jit
+def _loose_component(w: Walk, head: int) -> int:
+    """That of an And without its larger bounds, for head, too, if they cannot matter to a token:
+    if all that it leads to ends soon enough. NO_COMPONENT if not.
+
+    A token that the looser one allows can go on to a text of at most its own length and MAX_REST,
+    and this head has all of these.
+    """
+    mem = w.mem
+    loose = loosened(mem, head, max_len(w.scratch) + MAX_REST)
+    if mem[STATUS] != OK or loose == head or kind_of(mem, loose) != AND:
+        return NO_COMPONENT
+    known = mem[node(mem, loose) + COMPONENT]
+    k = known - 1 if known else _table_component(w, loose)
+    if mem[STATUS] != OK or w.spans[k, RESTS] > MAX_REST:
+        return NO_COMPONENT
+    mem[node(mem, head) + COMPONENT] = k + 1
+    return k
 
 
 @jit_with_arrays
@@ -89,7 +116,7 @@ def _differs_widely(mem: Words, e: int) -> bool:
 
 
 @jit_with_arrays
-def keep(w: Walk, row: Int32s, kept: Int32s, num_entries: int, most: int) -> int:
+def keep(w: Walk, row: Int32s, kept: Int32s, num_entries: int, most: int, rests: int) -> int:
     """Keep a component whose entries `kept` begins with; its number."""
     mem = w.mem
     k, first = mem[NUM_COMPONENTS], mem[NUM_ENTRIES]
@@ -100,7 +127,8 @@ def keep(w: Walk, row: Int32s, kept: Int32s, num_entries: int, most: int) -> int
         return NO_COMPONENT
     w.rows[k] = row
     w.pool[first : first + len(kept)] = kept
-    w.spans[k, FIRST], w.spans[k, LAST], w.spans[k, MOST] = first, first + num_entries, most
+    w.spans[k, FIRST], w.spans[k, LAST] = first, first + num_entries
+    w.spans[k, MOST], w.spans[k, RESTS] = most, rests
     mem[NUM_COMPONENTS], mem[NUM_ENTRIES] = k + 1, first + len(kept)
     return k
 
@@ -111,16 +139,20 @@ def _table_component(w: Walk, head: int) -> int:
     row = np.zeros(w.rows.shape[1], np.int32)
     is_entry = np.zeros(len(w.tokens.byte), np.bool_)
     path = np.empty((num_levels(w.scratch) + 1, 3), np.int64)
-    _walk_table(w, row_of(w.mem, w.table, head), path, row, is_entry)
+    is_reached = np.zeros(len(w.table), np.bool_)
+    _walk_table(w, row_of(w.mem, w.table, head), path, row, is_entry, is_reached)
+    rests = MAX_REST + 1
+    if kind_of(w.mem, head) == AND and w.mem[STATUS] == OK:
+        rests = longest_rest(w.mem, w.table, is_reached)
     if w.mem[STATUS] != OK:
         return NO_COMPONENT
     entries, _ = by_byte(w.tokens, np.nonzero(is_entry)[0])
-    return _keep_for(w, head, row, entries)
+    return _keep_for(w, head, row, entries, rests)
 
 
 @jit
-def _keep_for(w: Walk, head: int, row: Int32s, entries: Int32s) -> int:
-    k = keep(w, row, entries, len(entries), 0)
+def _keep_for(w: Walk, head: int, row: Int32s, entries: Int32s, rests: int) -> int:
+    k = keep(w, row, entries, len(entries), 0, rests)
     if w.mem[STATUS] == OK:
         w.mem[node(w.mem, head) + COMPONENT] = k + 1
     return k
@@ -130,8 +162,15 @@ _STATE, _NODE, _NOTED = range(3)
 
 
 @jit
-def _walk_table(w: Walk, start: int, path: Words, row: Int32s, is_entry: NDArray[np.bool_]) -> None:
-    """Allow the head's own tokens and mark the entries' nodes.
+def _walk_table(
+    w: Walk,
+    start: int,
+    path: Words,
+    row: Int32s,
+    is_entry: NDArray[np.bool_],
+    is_reached: NDArray[np.bool_],
+) -> None:
+    """Allow the head's own tokens; mark the entries' nodes, and the rows that a token leads to.
 
     path: by level the state before the level's byte, its node, and whether a node that dies is at
     or below it.
@@ -144,6 +183,7 @@ def _walk_table(w: Walk, start: int, path: Words, row: Int32s, is_entry: NDArray
         reached = after(mem, table, path[level, _STATE], word(tokens.byte[i]))
         if mem[STATUS] != OK:
             break
+        is_reached[reached] = True
         if reached > 0 and all_loop(table, tokens, i, reached):
             i = allow_all_below(tokens, i, row)
             continue
@@ -177,7 +217,7 @@ def _narrowed_component(w: Walk, head: int, wider: int, base: int) -> int:
     old = w.pool[w.spans[base, FIRST] : w.spans[base, LAST]]
     entries = np.empty(len(old) + num_seen, np.int32)
     count = _merge_entries(old, keys, entries)
-    return _keep_for(w, head, row, entries[:count])
+    return _keep_for(w, head, row, entries[:count], MAX_REST + 1)
 
 
 _MINE, _THEIRS, _MAY_DIFFER = range(3)

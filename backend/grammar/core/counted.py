@@ -30,6 +30,7 @@ from sestina.backend.grammar.core.memory import (
     y_of,
     z_of,
 )
+from sestina.backend.grammar.core.rests import MAX_REST
 from sestina.backend.grammar.core.threads import num_levels
 from sestina.backend.grammar.core.walks import FIRST, LAST, MOST, Walk, by_byte
 
@@ -95,7 +96,7 @@ def _made(w: Walk, item: int) -> int:
     entries, places = by_byte(tokens, found[:count])
     starts, by_count = _by_count(begun[:num_ids], ids)
     kept = np.concatenate((entries, copies[:count][places], starts, by_count))
-    return keep(w, row, kept, count, len(starts) - 2)
+    return keep(w, row, kept, count, len(starts) - 2, MAX_REST + 1)
 
 
 _STATE, _COPIES = range(2)

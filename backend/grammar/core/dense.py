@@ -7,6 +7,7 @@ as it is (`threads`). A row is an expression's state: int32 [table rows, ROW_LEN
     EXPR        the expression       ACCEPTING   1 if it matches the empty text
     LOOPS       the groups of bytes (see `group_of`) after which the row is the same again, but for
                 counters, which SLACK such bytes in a row do not exhaust
+    REST        bytes of the shortest text it matches, UNKNOWN until asked for, see `rest`
 
 Row DEAD_ROW is the language without texts. A row is filled as a whole when its first byte is asked.
 """
@@ -55,8 +56,8 @@ from sestina.backend.grammar.core.memory import (
 )
 
 DEAD_ROW, UNKNOWN = 0, -1
-EXPR, ACCEPTING, LOOPS, SLACK = range(NUM_BYTES, NUM_BYTES + 4)
-ROW_LEN = NUM_BYTES + 4
+EXPR, ACCEPTING, LOOPS, SLACK, REST = range(NUM_BYTES, NUM_BYTES + 5)
+ROW_LEN = NUM_BYTES + 5
 
 # A loop over so many bytes or more is walked as an automaton, if its item has at most _MAX_ITEM
 # parts and none of them is itself a loop of more than _MAX_COPIES.
@@ -114,7 +115,7 @@ def row_of(mem: Words, table: Int32s, e: int) -> int:
     table[row, :NUM_BYTES] = UNKNOWN
     table[row, EXPR] = e
     table[row, ACCEPTING] = has(mem, e, NULLABLE)
-    table[row, LOOPS], table[row, SLACK] = 0, 0
+    table[row, LOOPS], table[row, SLACK], table[row, REST] = 0, 0, UNKNOWN
     return row
 
 

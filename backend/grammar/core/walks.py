@@ -39,13 +39,14 @@ class Walk(NamedTuple):
     scratch: Words
     tokens: Tokens
     rows: Int32s  # [components, W] the tokens that a component's head allows by itself
-    spans: Int32s  # [components, 3] where its entries are in the pool, and its MOST
+    spans: Int32s  # [components, 4] columns FIRST .. RESTS
     pool: Int32s  # entries, and what `counted` keeps behind them
 
 
-FIRST, LAST, MOST = range(3)
-"""Columns of spans. Entries are nodes below which a tail could allow more, see `entry_of`. MOST is
-0 but for a counted component."""
+FIRST, LAST, MOST, RESTS = range(4)
+"""Columns of spans. A component's entries, nodes below which a tail could allow more (see
+`entry_of`), are pool[FIRST : LAST]. MOST is 0 but for a counted component. RESTS is how many bytes
+the longest of the shortest endings has that a token may leave, MAX_REST + 1 if it was not asked."""
 
 
 @jit

@@ -91,7 +91,7 @@ def test_tokens_by_what_they_begin(shared: Counted, name: str) -> None:
 def test_entries_are_where_no_item_goes_on(shared: Counted, name: str) -> None:
     """Nodes below copies of the item, with how many, whose own byte begins no other."""
     item, core, trie = CODES[name], shared.core, shared.trie.trie
-    start, stop, most = shared.cache._spans[shared.number(ir.Repeat(item, 0, 3))]
+    start, stop, most, _ = shared.cache._spans[shared.number(ir.Repeat(item, 0, 3))]
     entries = shared.cache._pool[start:stop]
     assert most > 0
     assert (np.diff(entries) > 0).all()

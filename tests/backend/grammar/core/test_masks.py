@@ -56,7 +56,7 @@ class Masks:
             number = components.component(Walk(*walk), head)
 
         self.cache._run(make, self.core.budget)
-        start, stop, _ = self.cache._spans[number]
+        start, stop = self.cache._spans[number, :2]
         entries = self.cache._pool[start:stop]
         assert (np.diff(entries) > 0).all()
         nodes = (entries & ((1 << NODE_BITS) - 1)).tolist()
@@ -169,7 +169,7 @@ def many_loops(num: int) -> ir.Expr:
 
 
 def test_components_are_forgotten_when_they_fill_their_share(trie: TokenTrie) -> None:
-    small = Masks(trie, max_bytes=20 * 4 * (trie.num_words + 3))
+    small = Masks(trie, max_bytes=20 * 4 * (trie.num_words + 4))
     for num in (10, 12, 14, 16):
         e = small.state(ir.Concat((ir.literal(chr(num)), many_loops(num))))
         assert small.filled(masks.fill, e) == small.plain(e)
