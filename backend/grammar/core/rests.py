@@ -26,7 +26,7 @@ def longest_rest(mem: Words, table: Int32s, is_asked: NDArray[np.bool_]) -> int:
     longest = 0
     for row in np.nonzero(is_asked)[0]:
         if row > 0 and longest <= MAX_REST and mem[STATUS] == OK:
-            longest = max(longest, rest(mem, table, row, todo))
+            longest = max(longest, rest(mem, table, word(row), todo))
     return longest
 
 
