@@ -61,7 +61,7 @@ def alt(mem: Words, start: int, depth: int) -> int:
     """
     count = _flatten(mem, start, ALT, EMPTY)
     if count > 1:
-        count = _merge_sets(mem, start, count)
+        count = _merge_sets(mem, start, count, ALT)
     if count > 1:
         count = _merge_counters(mem, start, count)
     if count > 1 and depth > 0:
@@ -147,8 +147,8 @@ def _without(mem: Words, start: int, count: int, e: int) -> int:
 
 
 @jit
-def _merge_sets(mem: Words, start: int, count: int) -> int:
-    """[ab]|[bc] is [abc]."""
+def _merge_sets(mem: Words, start: int, count: int, kind: int) -> int:
+    """[ab]|[bc] is [abc], and [ab]&[bc] is [b]: kind is ALT or AND."""
     num_sets = 0
     for k in range(start, start + count):
         num_sets += kind_of(mem, mem[k]) == SET
@@ -157,19 +157,22 @@ def _merge_sets(mem: Words, start: int, count: int) -> int:
     words = start + count
     mem[TOP] = words
     for _ in range(SET_WORDS):
-        push(mem, 0)
+        push(mem, 0 if kind == ALT else -1)
     if mem[STATUS] != OK:
         return count
     kept = start
     for k in range(start, start + count):
         e = mem[k]
-        if kind_of(mem, e) == SET:
-            pool = mem[POOL] + x_of(mem, e)
-            for w in range(SET_WORDS):
-                mem[words + w] |= mem[pool + w]
-        else:
+        if kind_of(mem, e) != SET:
             mem[kept] = e
             kept += 1
+            continue
+        pool = mem[POOL] + x_of(mem, e)
+        for w in range(SET_WORDS):
+            if kind == ALT:
+                mem[words + w] |= mem[pool + w]
+            else:
+                mem[words + w] &= mem[pool + w]
     mem[kept] = byte_set(mem, words)
     return _sort(mem, start, kept + 1 - start)
 
@@ -187,44 +190,44 @@ def _merge_counters(mem: Words, start: int, count: int) -> int:
     mem[TOP] = start + count
     i = start
     while i < start + count:
-        a = mem[i]
-        loop = head_of(mem, a)
-        if kind_of(mem, loop) != REPEAT:
-            i += 1
-            continue
-        joined = False
+        is_joined = False
         for j in range(start, start + count):
-            b = mem[j]
-            if i == j:
-                continue
-            lo, hi = 0, 0
-            if b == EPSILON:
-                if a != loop:
-                    continue
-            else:
-                other = head_of(mem, b)
-                if (
-                    kind_of(mem, other) != REPEAT
-                    or x_of(mem, other) != x_of(mem, loop)
-                    or tail_of(mem, b) != tail_of(mem, a)
-                ):
-                    continue
-                lo, hi = y_of(mem, other), z_of(mem, other)
-            if not _touch(y_of(mem, loop), z_of(mem, loop), lo, hi):
-                continue
-            top = -1 if hi < 0 or z_of(mem, loop) < 0 else max(hi, z_of(mem, loop))
-            whole = repeat(mem, x_of(mem, loop), min(lo, y_of(mem, loop)), top)
-            mem[i] = cat(mem, whole, tail_of(mem, a))
-            mem[j] = mem[start + count - 1]
-            count -= 1
-            mem[TOP] = start + count
-            joined = True
-            break
-        if joined:
-            i = start
-        else:
-            i += 1
+            whole = _joined_counters(mem, mem[i], mem[j]) if i != j else _NO_PAIR
+            if whole != _NO_PAIR:
+                mem[i] = whole
+                mem[j] = mem[start + count - 1]
+                count -= 1
+                mem[TOP] = start + count
+                is_joined = True
+                break
+        i = start if is_joined else i + 1
     return _sort(mem, start, count)
+
+
+_NO_PAIR = -1
+
+
+@jit
+def _joined_counters(mem: Words, a: int, b: int) -> int:
+    """x{1,9}t for x{1,3}t and x{2,9}t, x{0,3} for x{1,3} and the empty text; or _NO_PAIR."""
+    loop = head_of(mem, a)
+    if kind_of(mem, loop) != REPEAT:
+        return _NO_PAIR
+    lo, hi = 0, 0
+    if b != EPSILON:
+        other = head_of(mem, b)
+        if kind_of(mem, other) != REPEAT or x_of(mem, other) != x_of(mem, loop):
+            return _NO_PAIR
+        if tail_of(mem, b) != tail_of(mem, a):
+            return _NO_PAIR
+        lo, hi = y_of(mem, other), z_of(mem, other)
+    elif a != loop:
+        return _NO_PAIR
+    if not _touch(y_of(mem, loop), z_of(mem, loop), lo, hi):
+        return _NO_PAIR
+    most = -1 if hi < 0 or z_of(mem, loop) < 0 else max(hi, z_of(mem, loop))
+    whole = repeat(mem, x_of(mem, loop), min(lo, y_of(mem, loop)), most)
+    return cat(mem, whole, tail_of(mem, a))
 
 
 @jit
@@ -281,7 +284,7 @@ def both(mem: Words, start: int) -> int:
 def _both(mem: Words, start: int, count: int) -> int:
     if mem[STATUS] != OK:
         return EMPTY
-    count = _meet_sets(mem, start, count)
+    count = _merge_sets(mem, start, count, AND)
     nullable, recursive, longest = True, 0, 0
     has_epsilon = False
     for k in range(start, start + count):
@@ -303,34 +306,6 @@ def _both(mem: Words, start: int, count: int) -> int:
         return mem[start] if count else ALL
     flags = recursive | (NULLABLE if nullable else BOOLEAN)
     return intern_words(mem, AND, start, count, flags, 0 if nullable else longest)
-
-
-@jit
-def _meet_sets(mem: Words, start: int, count: int) -> int:
-    """[ab]&[bc] is [b]."""
-    num_sets = 0
-    for k in range(start, start + count):
-        num_sets += kind_of(mem, mem[k]) == SET
-    if num_sets < 2:
-        return count
-    words = start + count
-    mem[TOP] = words
-    for _ in range(SET_WORDS):
-        push(mem, -1)
-    if mem[STATUS] != OK:
-        return count
-    kept = start
-    for k in range(start, start + count):
-        e = mem[k]
-        if kind_of(mem, e) == SET:
-            pool = mem[POOL] + x_of(mem, e)
-            for w in range(SET_WORDS):
-                mem[words + w] &= mem[pool + w]
-        else:
-            mem[kept] = e
-            kept += 1
-    mem[kept] = byte_set(mem, words)
-    return _sort(mem, start, kept + 1 - start)
 
 
 @jit
