@@ -84,7 +84,7 @@ def _made(w: Walk, item: int) -> int:
     mem, tokens = w.mem, w.tokens
     num_nodes = len(tokens.byte)
     found, copies = np.empty(num_nodes, np.int64), np.empty(num_nodes, np.int32)
-    begun, ids = np.empty(num_nodes, np.int32), np.empty(len(tokens.token_ids), np.int32)
+    begun, ids = np.empty_like(tokens.token_ids), np.empty_like(tokens.token_ids)
     path = np.empty((num_levels(w.scratch) + 1, 2), np.int64)
     start = row_of(mem, w.table, repeat(mem, item, 0, -1))
     count, num_ids = _walk_counting(w, start, path, found, copies, begun, ids)

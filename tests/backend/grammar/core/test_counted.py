@@ -135,6 +135,15 @@ def test_an_item_may_have_a_component_itself(shared: Counted, name: str, is_firs
         assert ours.fill(e) == dense_mask(ours.core, e, ours.trie.trie)
 
 
+def test_more_tokens_than_nodes(make_tokenizer: Callable[..., Tokenizer]) -> None:
+    """One spelling may be many tokens'."""
+    many = Counted(TokenTrie.from_tokenizer(make_tokenizer((b"ab", b"ab1") * 2000)))
+    assert len(many.trie.trie.token_ids) > len(many.trie.trie.byte)
+    for item in (CODES["letters"], CODES["characters"]):
+        e = many.core.state(ir.Concat((ir.Repeat(item, 0, 2), QUOTE)))
+        assert many.fill(e) == dense_mask(many.core, e, many.trie.trie)
+
+
 def test_copies_of_an_item_that_is_a_loop(shared: Counted) -> None:
     """(x{0,3})* is x*, so that its items are others."""
     e = shared.core.state(ir.Repeat(ir.Repeat(CODES["letters"], 0, 3), 0, 5))
