@@ -19,9 +19,8 @@ from sestina.backend.grammar.core.memory import (
     AND,
     COMPONENT,
     COMPONENTS_FULL,
+    COUNTING,
     EMPTY,
-    NODE_LEN,
-    NODES,
     NOT,
     NULLABLE,
     NUM_BYTES,
@@ -309,4 +308,4 @@ def forget_components(mem: Words) -> None:
     """No expression has a component any more."""
     mem[NUM_COMPONENTS], mem[NUM_ENTRIES] = 0, 0
     for e in range(mem[NUM_NODES]):
-        mem[mem[NODES] + e * NODE_LEN + COMPONENT] = 0
+        mem[node(mem, e) + COMPONENT], mem[node(mem, e) + COUNTING] = 0, 0

@@ -17,7 +17,7 @@ from sestina.backend.grammar.core.dense import ACCEPTING, after, row_of
 from sestina.backend.grammar.core.derive import add_first_bytes
 from sestina.backend.grammar.core.entries import repeat
 from sestina.backend.grammar.core.memory import (
-    COMPONENT,
+    COUNTING,
     OK,
     REPEAT,
     SET_WORDS,
@@ -35,7 +35,7 @@ from sestina.backend.grammar.core.threads import num_levels
 from sestina.backend.grammar.core.walks import FIRST, LAST, MOST, Walk, by_byte
 
 _NO_CODE = -1
-"""In an item's column COMPONENT: some text of it begins another."""
+"""In an item's column COUNTING: some text of it begins another."""
 
 
 @jit
@@ -44,7 +44,7 @@ def is_counted(mem: Words, head: int) -> bool:
     return (
         kind_of(mem, head) == REPEAT
         and (y_of(mem, head) > 1 or z_of(mem, head) >= 0)
-        and kind_of(mem, x_of(mem, head)) != REPEAT  # its column has another use
+        and kind_of(mem, x_of(mem, head)) != REPEAT  # (x{0,3})* is x*, which counts other copies
     )
 
 
@@ -54,14 +54,14 @@ def counted_component(w: Walk, head: int, tail: int) -> int:
     does not serve: if a text of the item begins another, or the tail could begin as the item."""
     mem = w.mem
     item = x_of(mem, head)
-    if mem[node(mem, item) + COMPONENT] == _NO_CODE or not _begin_apart(mem, item, tail):
+    if mem[node(mem, item) + COUNTING] == _NO_CODE or not _begin_apart(mem, item, tail):
         return NO_COMPONENT
-    if not mem[node(mem, item) + COMPONENT]:
+    if not mem[node(mem, item) + COUNTING]:
         k = _made(w, item)
         if mem[STATUS] != OK:
             return NO_COMPONENT
-        mem[node(mem, item) + COMPONENT] = _NO_CODE if k == NO_COMPONENT else k + 1
-    known = mem[node(mem, item) + COMPONENT]
+        mem[node(mem, item) + COUNTING] = _NO_CODE if k == NO_COMPONENT else k + 1
+    known = mem[node(mem, item) + COUNTING]
     return known - 1 if known > 0 else NO_COMPONENT
 
 
@@ -84,7 +84,7 @@ def _made(w: Walk, item: int) -> int:
     mem, tokens = w.mem, w.tokens
     num_nodes = len(tokens.byte)
     found, copies = np.empty(num_nodes, np.int64), np.empty(num_nodes, np.int32)
-    begun, ids = np.empty(num_nodes, np.int32), np.empty(len(tokens.token_ids), np.int32)
+    begun, ids = np.empty_like(tokens.token_ids), np.empty_like(tokens.token_ids)
     path = np.empty((num_levels(w.scratch) + 1, 2), np.int64)
     start = row_of(mem, w.table, repeat(mem, item, 0, -1))
     count, num_ids = _walk_counting(w, start, path, found, copies, begun, ids)

@@ -140,6 +140,8 @@ def _expand(mem: Words, table: Int32s, row: int) -> None:
             if mem[STATUS] != OK:
                 return
     again, slack = _again(mem, e)
+    if mem[STATUS] != OK:
+        return
     loops = (1 << _NUM_GROUPS) - 1
     for b in range(NUM_BYTES):
         target = targets[classes[b]]

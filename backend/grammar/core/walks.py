@@ -107,7 +107,7 @@ def walk_entries(w: Walk, first: int, last: int, k: int, lo: int, hi: int, row: 
     """
     found = start_walk(w.mem, w.table, w.scratch, first, last)
     entered = np.empty(w.spans[k, LAST] - w.spans[k, FIRST], np.int32)
-    count = _entered(w, k, lo, hi, entered)
+    count = _entered(w, k, lo, hi, not found, entered)
     if count > _MANY_ENTRIES:
         return False
     if (not found or not _walk_below(w, entered, count, row)) and w.mem[STATUS] == OK:
@@ -118,13 +118,14 @@ def walk_entries(w: Walk, first: int, last: int, k: int, lo: int, hi: int, row: 
 
 
 @jit
-def _entered(w: Walk, k: int, lo: int, hi: int, entered: Int32s) -> int:
-    """Write the nodes that what was started could enter. How many."""
+def _entered(w: Walk, k: int, lo: int, hi: int, any_byte: bool, entered: Int32s) -> int:
+    """Write the nodes that what was started could enter; all of them if it was not, for want of
+    room. How many."""
     first, last = word(w.spans[k, FIRST]), word(w.spans[k, LAST])
     is_counted = w.spans[k, MOST] > 0
     count = 0
     for b in range(NUM_BYTES):
-        if not may_read(w.scratch, 0, b):
+        if not any_byte and not may_read(w.scratch, 0, b):
             continue
         at = _first_at_least(w.pool, first, last, b << NODE_BITS)
         while at < last and w.pool[at] >> NODE_BITS == b:

@@ -123,6 +123,33 @@ def test_none_where_the_tail_could_begin_as_the_item(shared: Counted) -> None:
     assert shared.number(head, ir.literal("0")) != NO_COMPONENT
 
 
+@pytest.mark.parametrize("name", CODES)
+@pytest.mark.parametrize("is_first", [True, False])
+def test_an_item_may_have_a_component_itself(shared: Counted, name: str, is_first: bool) -> None:
+    """As what `item & ~word` is mended from: its own tokens are not those of loops over it."""
+    item, ours = CODES[name], Counted(shared.trie)
+    mended = ir.And((item, ir.Not(ir.Literal(b"bb"))))
+    nodes = [ir.Concat((mended, QUOTE)), ir.Concat((ir.Repeat(item, 0, 5), QUOTE))]
+    for node in nodes if is_first else reversed(nodes):
+        e = ours.core.state(node)
+        assert ours.fill(e) == dense_mask(ours.core, e, ours.trie.trie)
+
+
+def test_more_tokens_than_nodes(make_tokenizer: Callable[..., Tokenizer]) -> None:
+    """One spelling may be many tokens'."""
+    many = Counted(TokenTrie.from_tokenizer(make_tokenizer((b"ab", b"ab1") * 2000)))
+    assert len(many.trie.trie.token_ids) > len(many.trie.trie.byte)
+    for item in (CODES["letters"], CODES["characters"]):
+        e = many.core.state(ir.Concat((ir.Repeat(item, 0, 2), QUOTE)))
+        assert many.fill(e) == dense_mask(many.core, e, many.trie.trie)
+
+
+def test_copies_of_an_item_that_is_a_loop(shared: Counted) -> None:
+    """(x{0,3})* is x*, so that its items are others."""
+    e = shared.core.state(ir.Repeat(ir.Repeat(CODES["letters"], 0, 3), 0, 5))
+    assert shared.fill(e) == dense_mask(shared.core, e, shared.trie.trie)
+
+
 def test_what_is_counted(shared: Counted) -> None:
     letters = CODES["letters"]
     asked = {(0, None): False, (1, None): False, (2, None): True, (0, 5): True, (2, 5): True}

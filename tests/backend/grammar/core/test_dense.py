@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.core import Core
 
-from sestina.backend.grammar.core import calls, dense
+from sestina.backend.grammar.core import calls, dense, memory
 from sestina.backend.grammar.core.memory import EMPTY, NUM_BYTES, OK, STATES, STATUS, TABLE_FULL
 from sestina.lang import grammar_ir as ir
+from sestina.lang.errors import ConstraintLimitExceeded
 
 
 @given(st.data())
@@ -58,6 +59,36 @@ def test_a_full_table_asks_for_room_and_keeps_its_rows(core: Core) -> None:
     third = dense.after(core.mem, larger, second, ord("b"))
     assert larger[third, dense.EXPR] == core.literal(b"cdef")
     assert core.mem[STATES] == 3 + 1
+
+
+def test_a_row_is_whole_or_not_there() -> None:
+    """The limit is passed at each place: what it had not come to is told when it is asked again."""
+    words = ir.Repeat(ir.Concat((ir.Repeat(ir.byte_range(97, 99), 1, None), ir.literal(" "))), 0, 9)
+    pairs = ir.Repeat(ir.Concat((ir.byte_range(32, 126), ir.byte_range(32, 126))), 1, 7)
+    node = ir.And((ir.Concat((words, ir.byte_range(97, 99))), pairs))
+
+    def filled(core: Core, text: bytes, expressions: int) -> tuple[list[int], bool]:
+        """What is told of the row after a text, and whether the limit was passed at first."""
+        e = core.live(core.after(core.state(node), text))
+        row = core.run(lambda mem: dense.row_of(mem, core.machine.table, e))
+        core.mem[memory.MAX_EXPRESSIONS] = core.mem[memory.EXPRESSIONS] + expressions
+        passed = False
+        try:
+            core.run(lambda mem: dense.after(mem, core.machine.table, row, 97))
+        except ConstraintLimitExceeded:
+            passed = True
+            core.mem[memory.MAX_EXPRESSIONS] = memory.LONG
+            core.run(lambda mem: dense.after(mem, core.machine.table, row, 97))
+        return core.machine.table[row, [dense.LOOPS, dense.SLACK]].tolist(), passed
+
+    for text in (b"ab ", b"ab a", b"abc"):
+        expected, _ = filled(Core(), text, 1000)
+        for expressions in range(100):
+            found, passed = filled(Core(), text, expressions)
+            assert found == expected
+            if not passed:
+                break
+        assert 0 < expressions < 99
 
 
 @pytest.mark.parametrize(

@@ -187,6 +187,16 @@ def test_one_mask_may_need_more_than_its_share(trie: TokenTrie) -> None:
     assert small.core.mem[NUM_COMPONENTS] == 40
 
 
+def test_tail_with_more_beginnings_than_there_is_room_for(trie: TokenTrie, shared: Masks) -> None:
+    """What it may read first is not known then: all entries are walked."""
+    several = (ir.Repeat(ir.literal("é"), 1, k) for k in range(2, 17_000))
+    ends = (ir.Concat((some, ir.Literal(b"%d!" % k))) for k, some in enumerate(several))
+    e = shared.state(ir.Concat((ir.star(ir.byte_range(97, 122)), ir.Alt(tuple(ends)))))
+    expected = shared.filled(masks.fill_dense, e)
+    assert trie.token_bytes.index("aé".encode()) in expected
+    assert shared.filled(masks.fill, e) == expected
+
+
 def _paths(trie: Trie) -> dict[int, bytes]:
     """What each node spells."""
     out: dict[int, bytes] = {}
