@@ -219,14 +219,22 @@ class _Object:
         return self.layout.container(b"{}", body, may_be_empty=may_be_empty)
 
     def others_present(self, members: list[Member]) -> list[AtLeast]:
-        """For each residual `not` about names: some property that is none of them."""
-        found = []
-        for leaf in self.schema.get("not", ()):
-            if "propertyNames" in leaf:
-                exempt = frozenset(leaf["propertyNames"]["enum"])
-                if all(m.may_skip or m.name in exempt for m in members):
-                    found.append(AtLeast(1, exempt))
-        return found
+        """For each residual `not` about names: some property that is none of them.
+
+        What is none of some names is none of fewer: of such needs the larger one is enough.
+        """
+        names = frozenset(member.name for member in members)
+        exempts = {
+            names.intersection(leaf["propertyNames"]["enum"])
+            for leaf in self.schema.get("not", ())
+            if "propertyNames" in leaf
+        }
+        return [
+            AtLeast(1, exempt)
+            for exempt in sorted(exempts, key=sorted)
+            if not any(exempt < other for other in exempts)
+            and all(m.may_skip or m.name in exempt for m in members)
+        ]
 
     def in_order(
         self,
