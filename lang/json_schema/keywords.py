@@ -8,7 +8,8 @@ unknown keywords. Some are enforced within limits, and raise UnsupportedConstrai
                                 additionalProperties other than false say of values
     patternProperties           up to 32 combinations of patterns that may match one name
     propertyNames               names by keywords of strings
-    minProperties               where at most one undeclared property is needed to meet it
+    minProperties               where up to 16 undeclared properties are needed to meet it; of those
+                                whose names cannot be listed, the first characters are counted
     uniqueItems                 of few constants, or with maxItems 1
     contains                    with bounds of up to 1,024 states; one for each array
     multipleOf                  up to 1,000 states of remainders (factors 2 and 5 hardly count), or
