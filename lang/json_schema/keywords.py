@@ -6,6 +6,8 @@ unknown keywords. Some are enforced within limits, and raise UnsupportedConstrai
     not, oneOf with overlaps    where the negation is: not of uniqueItems, propertyNames,
                                 unevaluated*, nor of what patternProperties and
                                 additionalProperties other than false say of values
+    oneOf                       branches that overlap too often exactly are told apart by type and
+                                required properties alone
     patternProperties           up to 32 combinations of patterns that may match one name
     propertyNames               names by keywords of strings
     minProperties               where up to 16 undeclared properties are needed to meet it; of those
