@@ -1,28 +1,36 @@
 """Whether one short text is in the language of an expression: plain recursion over spans.
 
 For the few names and constants that a schema mentions; generated text goes through an automaton.
-Cost: up to the square of the text's length for each node. Rule references are not followed.
+Cost: up to the square of the text's length for each node.
 """
 
 from __future__ import annotations
 
-from sestina.lang.grammar_ir import Alt, And, ByteSet, Concat, Expr, Literal, Not, Repeat
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from sestina.lang.grammar_ir import Alt, And, ByteSet, Concat, Expr, Literal, Not, Repeat, Rule
+
+_NO_RULES: Mapping[str, Expr] = MappingProxyType({})
 
 
-def matches(expr: Expr, data: bytes) -> bool:
-    """Whether the whole of `data` is in the language of a rule-free expression.
+def matches(expr: Expr, data: bytes, rules: Mapping[str, Expr] | None = None) -> bool:
+    """Whether the whole of `data` is in the language of an expression.
+
+    Its rules may not be left-recursive; each one entered takes some of Python's stack.
 
     >>> matches(Repeat(Literal(b"ab"), 1, None), b"abab")
     True
     """
-    return len(data) in _Spans(data).ends(expr, 0)
+    return len(data) in _Spans(data, rules or _NO_RULES).ends(expr, 0)
 
 
 class _Spans:
     """The places where a match that begins at a given place can end, found once each."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, rules: Mapping[str, Expr]) -> None:
         self.data = data
+        self.rules = rules
         self.known: dict[tuple[int, int], frozenset[int]] = {}
 
     def ends(self, expr: Expr, at: int) -> frozenset[int]:
@@ -52,7 +60,9 @@ class _Spans:
                 return frozenset(range(at, len(data) + 1)) - self.ends(item, at)
             case Repeat(item, lo, hi):
                 return self._repeat(item, lo, hi, at)
-        raise TypeError(f"not a rule-free expression: {expr!r:.80}")
+            case Rule(name):
+                return self.ends(self.rules[name], at)
+        raise TypeError(f"not for a short text: {expr!r:.80}")
 
     def _from(self, expr: Expr, places: frozenset[int]) -> frozenset[int]:
         return frozenset(end for place in places for end in self.ends(expr, place))

@@ -164,6 +164,7 @@ _UNCHECKED_FORMATS = frozenset(
         *("directory-path", "file-path", "new-path", "socket-path"),
         *("ipv4interface", "ipv4network", "ipv6interface", "ipv6network"),
         *("ipvanyaddress", "ipvanyinterface", "ipvanynetwork"),
+        "regex",  # one that Python compiles
     )
 )
 

@@ -48,6 +48,7 @@ from sestina.lang.json_schema.linking import Linker, Reference
 from sestina.lang.json_schema.negation import negate
 from sestina.lang.json_schema.objects import lower_object
 from sestina.lang.json_schema.overlap import overlapping
+from sestina.lang.json_schema.pieces import plainest
 from sestina.lang.json_schema.refs import child, follow
 from sestina.lang.json_schema.shapes import check_shape
 from sestina.lang.json_schema.witness import lower_witnessed, needs_witness
@@ -66,7 +67,7 @@ MAX_NEGATED_DEPTH = 60
 class Compiler:
     """One schema document being lowered. Sub-schemas that need a name wait in `pending`."""
 
-    def __init__(self, document: Any, linker: Linker | None) -> None:
+    def __init__(self, document: Any, linker: Linker | None, *, is_narrow: bool = False) -> None:
         self.document = document
         self.contents = Contents(document)
         self.linker = linker
@@ -83,6 +84,9 @@ class Compiler:
         self.depth = 0
         # Whether references are followed on the spot: a rule has no place under And and Not.
         self.is_inlining = False
+        # Whether one of several branches is told from the others in the plainest way alone.
+        self.is_narrow = is_narrow
+        self.has_overlaps = False
         self.num_merges = 0
         self.num_looks = 0
         self.num_ways = 0
@@ -223,10 +227,13 @@ class Compiler:
         pairs = self.overlapping(branches, pointer, given)
         if not pairs:
             return branches
+        self.has_overlaps = True
         found: list[Any] = []
         for i, branch in enumerate(branches):
             others = [branches[a + b - i] for a, b in pairs if i in (a, b)]
             negated = [self.negation(other, pointer, "oneOf") for other in others]
+            if self.is_narrow:
+                negated = list(map(plainest, negated))
             found.append({"allOf": [branch, *negated]} if others else branch)
         return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from typing import NamedTuple
 
 from sestina.lang.errors import ConstraintLimitExceeded
@@ -40,7 +41,7 @@ class _State(NamedTuple):
 
 Tail = Callable[[int, "int | None"], tuple[Expr, bool]]
 """What may follow the members: non-empty texts, and whether nothing may. It is told how many parts
-(0 or 1) are still missing, and the room left."""
+are still missing, and the room left."""
 
 
 def counted(
@@ -75,7 +76,9 @@ class _Counting:
         if len(members) > MAX_COUNTED_MEMBERS:
             raise ConstraintLimitExceeded("too many properties to count", keyword="properties")
         self.members, self.tail, self.least = members, tail, least
-        self.has_extras = not is_nothing(tail(1, None)[0])
+        most = max((one.low for one in least), default=0)
+        can_follow = (not is_nothing(tail(count, None)[0]) for count in range(1, max(most, 1) + 1))
+        self.num_extras = sum(takewhile(bool, can_follow))
         self.to_come = [0] * (len(members) + 1)  # optional members from i on
         for i in range(len(members) - 1, -1, -1):
             self.to_come[i] = self.to_come[i + 1] + members[i].may_skip
@@ -106,17 +109,15 @@ class _Counting:
 
     def pruned(self, i: int, state: _State) -> _State | None:
         """The state without a bound that cannot be met any more; None if another one must be."""
-        if max(state.missing, default=0) > self.to_come[i] + self.has_extras:
+        if max(state.missing, default=0) > self.to_come[i] + self.num_extras:
             return None
-        if state.room is not None and state.room >= self.to_come[i] and not self.has_extras:
+        if state.room is not None and state.room >= self.to_come[i] and not self.num_extras:
             return state._replace(room=None)
         return state
 
     def ending(self, state: _State, comma: Expr) -> Expr:
-        """What may come after the last member; extras, which may repeat a name, count for one."""
+        """What may come after the last member."""
         missing = max(state.missing, default=0)
-        if missing > 1:
-            return NOTHING
         more, may_be_empty = self.tail(missing, state.room)
         if state.is_first:
             return more

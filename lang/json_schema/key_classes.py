@@ -58,7 +58,7 @@ def is_match(pattern: str, text: str, *, widest: bool = False) -> bool:
 @functools.lru_cache(maxsize=4096)
 def never_both(pattern: str, other: str) -> bool:
     """Whether it is plain that no text matches both patterns: by their first characters."""
-    a, b = (_leading(seq(inside(p, widest=True), QUOTE)) for p in (pattern, other))
+    a, b = (leading(seq(inside(p, widest=True), QUOTE)) for p in (pattern, other))
     return _are_apart([a], [b])
 
 
@@ -74,7 +74,7 @@ def partition(groups: Sequence[Sequence[str]], names: Iterable[str]) -> list[Key
     """
     excluded = frozenset(names)
     found: list[tuple[list[int], list[int]]] = [([], [])]
-    heads = [[_leading(seq(inside(p), QUOTE)) for p in group] for group in groups]
+    heads = [[leading(seq(inside(p), QUOTE)) for p in group] for group in groups]
     for i in range(len(groups)):
         split: list[tuple[list[int], list[int]]] = []
         for yes, no in found:
@@ -112,7 +112,7 @@ def _are_apart(a: list[list[int]], b: list[list[int]]) -> bool:
     return all(any(not x & y for x, y in zip(p, q, strict=False)) for p in a for q in b)
 
 
-def _leading(expr: Expr) -> list[int]:
+def leading(expr: Expr) -> list[int]:
     """Which bytes can stand at each of the first places, as far as that is plain to see."""
     found: list[int] = []
     pending = [expr]
@@ -124,6 +124,8 @@ def _leading(expr: Expr) -> list[int]:
             found += [1 << byte for byte in item.data]
         elif isinstance(item, ByteSet):
             found.append(item.mask)
+        elif isinstance(item, And) and item.items:
+            pending.append(max(item.items, key=lambda one: len(leading(one))))
         else:
             first = _first(item)
             if first is not None:

@@ -6,15 +6,18 @@ unknown keywords. Some are enforced within limits, and raise UnsupportedConstrai
     not, oneOf with overlaps    where the negation is: not of uniqueItems, propertyNames,
                                 unevaluated*, nor of what patternProperties and
                                 additionalProperties other than false say of values
+    oneOf                       branches that overlap too often exactly are told apart by type and
+                                required properties alone
     patternProperties           up to 32 combinations of patterns that may match one name
     propertyNames               names by keywords of strings
-    minProperties               where at most one undeclared property is needed to meet it
+    minProperties               where up to 16 undeclared properties are needed to meet it; of those
+                                whose names cannot be listed, the first characters are counted
     uniqueItems                 of few constants, or with maxItems 1
     contains                    with bounds of up to 1,024 states; one for each array
     multipleOf                  up to 1,000 states of remainders (factors 2 and 5 hardly count), or
                                 2,000 times digits beside bounds; the negation of integers
-    format                      of 2020-12 all but idn-email, idn-hostname and regex; no hostname
-                                has an A-label (xn--)
+    format                      of 2020-12 all but idn-email and idn-hostname; no hostname has an
+                                A-label (xn--), and no regex what docs/limits.md lists
     unevaluated*                up to 128 combinations of branches that evaluate different places
     $ref, $dynamicRef           inside the document and a given registry
 """

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from sestina.lang import json_text
-from sestina.lang.errors import ConstraintLimitExceeded, UnsupportedConstraint
+from sestina.lang.errors import (
+    ConstraintError,
+    ConstraintLimitExceeded,
+    UnsupportedConstraint,
+)
 from sestina.lang.grammar_ir import Grammar
 from sestina.lang.json_schema import layout as layouts
+from sestina.lang.json_schema.any_order import Fuel
 from sestina.lang.json_schema.compiler import Compiler
+from sestina.lang.json_schema.layout import Layout
 from sestina.lang.json_schema.lenient import Place, drop_refused, places_in_source
 from sestina.lang.json_schema.linking import Linker, needs_linking
 
@@ -61,9 +68,8 @@ def lower(
         whole = document if linker is None else linker.document()
         if linker is not None:
             num_values = _num_values(whole)
-        compiler = Compiler(whole, linker)
         try:
-            grammar = compiler.compile(layout)
+            compiler, grammar = _compiled(whole, linker, layout)
         except (UnsupportedConstraint, ConstraintLimitExceeded) as error:
             dropped = drop_refused(document, error) if lenient else []
             refused += dropped
@@ -72,6 +78,25 @@ def lower(
         else:
             places = tuple(compiler.enforced), tuple(compiler.annotations)
             return Lowered(grammar, *places, places_in_source(refused))
+
+
+def _compiled(document: Any, linker: Linker | None, layout: Layout) -> tuple[Compiler, Grammar]:
+    """The grammar and what made it; a narrower one where alternatives are too many.
+
+    Branches of a oneOf that overlap multiply. Told apart by their required properties alone, as
+    most are meant to be, they are few.
+    """
+    compiler = Compiler(document, linker)
+    try:
+        return compiler, compiler.compile(layout)
+    except ConstraintLimitExceeded as error:
+        if not compiler.has_overlaps:
+            raise
+        narrow = Compiler(document, linker, is_narrow=True)
+        try:
+            return narrow, narrow.compile(replace(layout, fuel=Fuel()))
+        except ConstraintError:
+            raise error from None
 
 
 def _num_values(document: Any) -> int:

@@ -4,7 +4,8 @@ With `property_order="any"` all of them come in any order (`any_order`).
 
 An extra key is never a declared name. With `patternProperties` extras are told apart by the
 patterns they match, on the canonical spelling of the key. Keys may repeat (the last one counts for
-every reader): both have the same schema, and no count relies on them being different.
+every reader): both have the same schema, and counts rely only on names that are surely different
+(`telling_apart`).
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import reduce
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from sestina.lang.errors import UnsupportedConstraint
 from sestina.lang.expr import either, is_nothing, joined, maybe, seq
 from sestina.lang.expr_match import matches
-from sestina.lang.grammar_ir import NOTHING, And, Expr, Part
+from sestina.lang.grammar_ir import NOTHING, And, Expr, Literal, Part
+from sestina.lang.json_schema import telling_apart
 from sestina.lang.json_schema.any_order import any_order
 from sestina.lang.json_schema.breaches import Breach, Breaching
 from sestina.lang.json_schema.counting import AtLeast, Member, counted
@@ -84,8 +86,9 @@ class _Object:
             if not is_nothing(text):
                 members.append(Member(name, text, name not in needed))
         classes = self.extra_classes(frozenset(names) | needed)
-        extra = either(self.extra(*one) for one in classes)
-        return self.assembled(members, extra, names, self.breaching(classes))
+        missing = size(self.schema, "minProperties", "maxProperties")[0] - len(needed)
+        extras = self.extras(classes, missing)
+        return self.assembled(members, extras, names, self.breaching(classes))
 
     def read_names(self) -> Schema:
         """The declared names; with a finite propertyNames also those it lists."""
@@ -190,48 +193,84 @@ class _Object:
             keys = And((self.keys, keys))
         return seq(keys, self.layout.colon, text)
 
+    def extras(self, classes: list[tuple[Expr, Any, str]], missing: int) -> list[Expr]:
+        """Extra properties; if several of them may be missing, those that surely differ apart."""
+        if missing <= 1:
+            return [either(self.extra(*one) for one in classes)]
+        few, others = list[Expr](), list[tuple[Expr, Any, str]]()
+        for names, value, where in classes:
+            keys = names if self.keys is None else And((self.keys, names))
+            known = telling_apart.listed(keys)
+            few += [self.extra(Literal(name), value, where) for name in known or ()]
+            others += [(keys, value, where)] if known is None and value is not False else []
+        if not others:
+            return few
+        if missing > len(few) + telling_apart.most_classes(keys for keys, _, _ in others):
+            self.refuse_count()
+        few += [
+            either(self.extra(And((keys, alike)), value, where) for keys, value, where in others)
+            for alike in telling_apart.classes()
+        ]
+        return few
+
+    def refuse_count(self) -> NoReturn:
+        raise UnsupportedConstraint(
+            "minProperties that so many extra properties may have to meet together",
+            pointer=self.pointer,
+            keyword="minProperties",
+        )
+
     def assembled(
-        self, members: list[Member], extra: Expr, names: Schema, breaching: Breaching | None
+        self,
+        members: list[Member],
+        extras: list[Expr],
+        names: Schema,
+        breaching: Breaching | None,
     ) -> Expr:
         """An object of these members and any number of extras, or of those that break rules."""
         num_needed = sum(not member.may_skip for member in members)
         low, high = size(self.schema, "minProperties", "maxProperties")
-        if low - num_needed > 1 and not is_nothing(extra):
-            raise UnsupportedConstraint(
-                "minProperties that two extra properties may have to meet together",
-                pointer=self.pointer,
-                keyword="minProperties",
-            )
+        has_extras = not all(map(is_nothing, extras))
+        if breaching and not self.layout.any_order and has_extras and low - num_needed > 1:
+            self.refuse_count()
         if high is not None and (high < max(low, num_needed)):
             return NOTHING
-        if high is not None and is_nothing(extra) and high >= len(members):
+        if high is not None and not has_extras and high >= len(members):
             high = None
         needs = self.others_present(members)
         if self.layout.any_order:
-            body = self.in_any_order(members, extra, needs, low, high, breaching)
+            body = self.in_any_order(members, extras, needs, low, high, breaching)
         else:
             room = None if high is None else high - num_needed
             least = [AtLeast(low - num_needed)] if low > num_needed else []
-            body = self.in_order(members, extra, names, [*least, *needs], room, breaching)
+            body = self.in_order(members, extras, names, [*least, *needs], room, breaching)
         may_be_empty = not (low or num_needed or needs or breaching)
         if is_nothing(body) and not may_be_empty:
             return NOTHING
         return self.layout.container(b"{}", body, may_be_empty=may_be_empty)
 
     def others_present(self, members: list[Member]) -> list[AtLeast]:
-        """For each residual `not` about names: some property that is none of them."""
-        found = []
-        for leaf in self.schema.get("not", ()):
-            if "propertyNames" in leaf:
-                exempt = frozenset(leaf["propertyNames"]["enum"])
-                if all(m.may_skip or m.name in exempt for m in members):
-                    found.append(AtLeast(1, exempt))
-        return found
+        """For each residual `not` about names: some property that is none of them.
+
+        What is none of some names is none of fewer: of such needs the larger one is enough.
+        """
+        names = frozenset(member.name for member in members)
+        exempts = {
+            names.intersection(leaf["propertyNames"]["enum"])
+            for leaf in self.schema.get("not", ())
+            if "propertyNames" in leaf
+        }
+        return [
+            AtLeast(1, exempt)
+            for exempt in sorted(exempts, key=sorted)
+            if not any(exempt < other for other in exempts)
+            and all(m.may_skip or m.name in exempt for m in members)
+        ]
 
     def in_order(
         self,
         members: list[Member],
-        extra: Expr,
+        extras: list[Expr],
         names: Schema,
         least: list[AtLeast],
         room: int | None,
@@ -241,15 +280,16 @@ class _Object:
         comma, fuel = self.layout.comma, self.layout.fuel
         declared = [member for member in members if member.name in names]
         others = [Part(m.text, required=True) for m in members if m.name not in names]
-        if breaching or (len(others) > MAX_UNORDERED and not is_nothing(extra)):
+        has_extras = not all(map(is_nothing, extras))
+        if breaching or (len(others) > MAX_UNORDERED and has_extras):
             declared, others = members, []
 
         def tail(missing: int, room: int | None) -> tuple[Expr, bool]:
             if breaching:
-                return breaching.lower(room), False
-            rest = Part(extra, required=missing > 0, repeats=True)
-            most = None if room is None else room + len(others)
-            return any_order([*others, rest], comma, fuel, 1, most), not (others or missing)
+                return NOTHING if missing > 1 else breaching.lower(room), False
+            low, most = len(others) + missing, None if room is None else room + len(others)
+            parts = [*others, *(Part(extra, repeats=True) for extra in extras)]
+            return any_order(parts, comma, fuel, max(low, 1), most), not low
 
         is_any_enough = least == [AtLeast(1)] and all(member.may_skip for member in members)
         if (least and not is_any_enough) or room is not None:
@@ -263,7 +303,7 @@ class _Object:
     def in_any_order(
         self,
         members: list[Member],
-        extra: Expr,
+        extras: list[Expr],
         needs: list[AtLeast],
         low: int,
         high: int | None,
@@ -271,13 +311,13 @@ class _Object:
     ) -> Expr:
         """All members and extras in any order, then extras that break rules if some have to."""
         if not breaching:
-            return self.amid(members, extra, needs, max(low, 1), high)
+            return self.amid(members, extras, needs, max(low, 1), high)
         comma, num_needed = self.layout.comma, sum(not member.may_skip for member in members)
         low = 0 if low <= num_needed + 1 else low  # those that break a rule are one more
         found = []
         for most in [None] if high is None else range(1, min(high, len(self.breaches)) + 1):
             room = None if high is None or most is None else high - most
-            before = self.amid(members, extra, needs, max(low, 1), room)
+            before = self.amid(members, extras, needs, max(low, 1), room)
             may_be_empty = not (low or num_needed or needs)
             before = seq(before, comma)
             found.append(seq(maybe(before) if may_be_empty else before, breaching.lower(most)))
@@ -286,16 +326,17 @@ class _Object:
     def amid(
         self,
         members: list[Member],
-        extra: Expr,
+        extras: list[Expr],
         needs: list[AtLeast],
         low: int,
         high: int | None,
     ) -> Expr:
         """Members and extras in any order: for each need, with any one that meets it."""
         parts = [Part(m.text, required=not m.may_skip) for m in members]
-        parts.append(Part(extra, repeats=True))
+        others = range(len(parts), len(parts) + len(extras))
+        parts += [Part(extra, repeats=True) for extra in extras]
         meeting = [
-            [i for i, m in enumerate(members) if m.name not in need.exempt] + [len(members)]
+            [*(i for i, m in enumerate(members) if m.name not in need.exempt), *others]
             for need in needs
         ]
         if math.prod(map(len, meeting)) > MAX_CHOSEN:

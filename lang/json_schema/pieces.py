@@ -48,3 +48,20 @@ def _tag(piece: Any) -> tuple[str, Any] | None:
     negated = value.get("not") if isinstance(value, dict) and len(value) == 1 else None
     is_tag = isinstance(negated, dict) and {"const", "enum", "pattern"} & negated.keys()
     return (name, negated) if is_tag else None
+
+
+def plainest(negation: Any) -> Any:
+    """Of a negation that objects meet without some property: that, and values of other types.
+
+    A part of it that tells objects apart as well, and makes few alternatives with others.
+    """
+    pieces = negation.get("anyOf", ()) if isinstance(negation, dict) and len(negation) == 1 else ()
+    plain = [piece for piece in pieces if _is_plain(piece)]
+    return {"anyOf": plain} if any("properties" in piece for piece in plain) else negation
+
+
+def _is_plain(piece: Any) -> bool:
+    """Whether this says no more than that values have another type, or lack some properties."""
+    if not isinstance(piece, dict) or piece.keys() - {"type", "properties"}:
+        return False
+    return all(value is False for value in piece.get("properties", {}).values())

@@ -12,7 +12,13 @@ from sestina.lang.grammar_ir import NOTHING, And, Expr, Literal, Not
 from sestina.lang.json_schema import divisible, values
 from sestina.lang.json_schema import layout as layouts
 from sestina.lang.json_schema import string as strings
-from sestina.lang.json_schema.formats import FORMATS, insides
+from sestina.lang.json_schema.formats import (
+    FORMATS,
+    RECURSIVE_FORMATS,
+    insides,
+    regular_insides,
+    rules,
+)
 from sestina.lang.json_schema.key_classes import inside
 from sestina.lang.json_schema.keywords import Schema, bounds_of, size, step_of, tupled
 from sestina.lang.json_schema.layout import Layout
@@ -69,6 +75,8 @@ def _numbers(compiler: Compiler, schema: Schema, pointer: str, *, is_integer: bo
 def lower_string(compiler: Compiler, schema: Schema, pointer: str, layout: Layout) -> Expr:
     low, high = size(schema, "minLength", "maxLength")
     formats = [name for name in tupled(schema.get("format", ())) if name in FORMATS]
+    if not RECURSIVE_FORMATS.isdisjoint(formats):
+        compiler.rules.update(rules())
     leaves = schema.get("not", ())
     try:
         return _strings(
@@ -78,6 +86,7 @@ def lower_string(compiler: Compiler, schema: Schema, pointer: str, layout: Layou
             tupled(schema.get("pattern", ())),
             tuple(value for leaf in leaves for value in leaf.get("enum", ())),
             tuple(leaf["pattern"] for leaf in leaves if "pattern" in leaf),
+            is_name=compiler.is_inlining,
         )
     except ConstraintError as error:
         raise located(error, pointer, "pattern") from None
@@ -91,11 +100,18 @@ def _strings(
     patterns: tuple[str, ...],
     other_than: tuple[str, ...],
     not_matching: tuple[str, ...],
+    *,
+    is_name: bool,
 ) -> Expr:
-    """Strings of low to high characters, of all formats and patterns but for some others."""
+    """Strings of low to high characters, of all formats and patterns but for some others.
+
+    is_name: whether they will be part of other intersections, where no rule has a place.
+    """
     if high is not None and high < low:
         return NOTHING
-    parts = [expr for name in formats for expr in insides(name)]
+    is_alone = not (is_name or low or patterns or other_than or not_matching or len(formats) > 1)
+    lower_format = insides if is_alone and high is None else regular_insides
+    parts = [expr for name in formats for expr in lower_format(name)]
     parts += [inside(pattern) for pattern in patterns]
     excluded: list[Expr] = [Literal(strings.quoted(value).data[1:-1]) for value in other_than]
     excluded += [inside(pattern, widest=True) for pattern in not_matching]

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from sestina.lang.grammar_ir import ANY_CHAR, complement, normalise
 from sestina.lang.regex.classes import CharSet, assignable, exactly, in_category
 
-_CATEGORIES = MappingProxyType(
+CATEGORIES = MappingProxyType(
     {
         "Cased_Letter": "LC",
         "Close_Punctuation": "Pe",
@@ -60,7 +60,7 @@ _CATEGORIES = MappingProxyType(
         "punct": "P",
     }
 )
-_SHORT = frozenset(_CATEGORIES.values())
+_SHORT = frozenset(CATEGORIES.values())
 
 
 @functools.lru_cache(maxsize=256)
@@ -85,7 +85,7 @@ def of_property(name: str) -> CharSet | None:
 
 
 def _category(name: str) -> CharSet | None:
-    short = _CATEGORIES.get(name, name)
+    short = CATEGORIES.get(name, name)
     if short not in _SHORT:
         return None
     known = in_category("Lu", "Ll", "Lt") if short == "LC" else in_category(short)

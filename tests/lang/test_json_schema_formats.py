@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import ipaddress
 import json
 import random
+import re
 import sys
 import uuid
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.ecma_regex import is_ecma_regex
 from support.ir_matcher import accepts
 
 from sestina.backend.grammar import Automaton, compile_automaton
@@ -49,7 +52,7 @@ def test_every_format_is_in_the_table() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(REFUSED_FORMATS))
-def test_what_is_not_regular_is_refused(name: str) -> None:
+def test_what_no_grammar_says_is_refused(name: str) -> None:
     with pytest.raises(errors.UnsupportedConstraint) as caught:
         json_schema({"properties": {"a": {"format": name}}})
     assert (caught.value.pointer, caught.value.keyword) == ("/properties/a", "format")
@@ -138,6 +141,101 @@ def test_uris_are_those_of_the_abnf(text: str) -> None:
         assert is_of(name.lower().replace("_", "-"), text) == expected, text
 
 
+# ---- regular expressions ----------------------------------------------------------------------
+
+REGEX_PIECES = st.sampled_from(
+    [
+        *'ab019-^$.*+?()[]{}|/,\\"',
+        *("\\d", "\\b", "\\0", "\\x41", "\\u{1F600}", "\\u0100", "-\\u0200", "\\ud83d", "\\ude00"),
+        *(
+            "{2,3}",
+            "{10,2}",
+            "(?:",
+            "(?=",
+            "(?<!",
+            "(?<n>",
+            "[a-z]",
+            "[^",
+            "z-",
+            "-a",
+            "\\-",
+            "\\_",
+        ),
+        *("é", "-я", "я-", "-漢", "一-", "😀-", "-🙏", "\\cA", "\\p{Lu}"),
+    ]
+)
+AS_REGEX = {"type": "string", "format": "regex"}
+LEFT_OUT = re.compile(r"\\[1-9k]|\(\?<n|\\u[dD][89a-fA-F]")
+
+
+@functools.lru_cache
+def regex_automaton(*, is_alone: bool) -> Automaton:
+    schema = AS_REGEX if is_alone else {**AS_REGEX, "minLength": 1}
+    return compile_automaton(json_schema(schema).to_grammar())
+
+
+def takes(automaton: Automaton, text: str) -> bool:
+    state = automaton.advance(automaton.start, json.dumps(text, ensure_ascii=False).encode())
+    return bool(state) and automaton.is_accepting(state)
+
+
+@settings(deadline=None, max_examples=500)
+@given(st.lists(REGEX_PIECES, max_size=8).map("".join), st.booleans())
+def test_regular_expressions_are_those_of_ecma_262(text: str, in_set: bool) -> None:
+    text = f"[{text}]" if in_set else text
+    is_valid = is_ecma_regex(text)
+    is_taken = takes(regex_automaton(is_alone=True), text)
+    assert is_taken <= is_valid
+    assert takes(regex_automaton(is_alone=False), text) <= is_taken
+    if not in_set and "[" not in text and not LEFT_OUT.search(text):
+        assert is_taken == is_valid, text
+
+
+@pytest.mark.parametrize("is_alone", [True, False])
+def test_what_is_generated_is_a_regular_expression(is_alone: bool) -> None:
+    rng = random.Random(0)
+    for _ in range(200):
+        text = json.loads(random_text(regex_automaton(is_alone=is_alone), rng))
+        assert is_ecma_regex(text), text
+
+
+@pytest.mark.parametrize(
+    ("more", "accepted", "rejected"),
+    [
+        ({"minLength": 1}, ["a", "(a(b(c)))"], ["", "(", "(((((a)))))"]),
+        ({"maxLength": 3}, ["(a)", ""], ["(ab)", "(a"]),
+        ({"pattern": "^.a"}, ["(a)", "[a-z]"], ["(a", "a", "[a-Z]"]),
+        ({"not": {"pattern": "[a-z]"}}, ["(A)"], ["(a)"]),
+        ({"enum": ["(a)", "(", "(" * 70 + ")" * 70]}, ["(a)"], ["(", "(" * 70 + ")" * 70]),
+    ],
+    ids=str,
+)
+def test_regular_expressions_of_which_more_is_asked(
+    more: dict[str, Any], accepted: list[str], rejected: list[str]
+) -> None:
+    automaton = compile_automaton(json_schema({**AS_REGEX, **more}).to_grammar())
+    texts = accepted + rejected
+    assert [t for t in texts if takes(automaton, t)] == accepted
+
+
+def test_regular_expressions_as_names() -> None:
+    schema = {"type": "object", "propertyNames": {"format": "regex"}, "properties": {"(": True}}
+    grammar = json_schema(schema).to_grammar()
+    assert accepts(grammar, '{"(a)":1}')
+    assert not accepts(grammar, '{"(a":1}')
+    assert not accepts(grammar, '{"(":1}')
+
+
+@pytest.mark.skipif(not SUITE.is_dir(), reason="the JSON-Schema-Test-Suite is not next to the repo")
+def test_official_suite_of_regular_expressions() -> None:
+    """Right in both directions, but for names of groups."""
+    grammar = json_schema(AS_REGEX).to_grammar()
+    for case in json.loads((SUITE / "ecmascript-regex.json").read_text()):
+        for test in case["tests"]:
+            expected = test["valid"] and not LEFT_OUT.search(test["data"])
+            assert accepts(grammar, json.dumps(test["data"])) == expected, test["description"]
+
+
 # ---- negation ---------------------------------------------------------------------------------
 
 
@@ -171,8 +269,8 @@ def random_text(automaton: Automaton, rng: random.Random) -> str:
     state, text = automaton.start, bytearray()
     while not automaton.is_accepting(state):
         choices = [byte for byte in range(256) if automaton.step(state, byte)]
-        end = 0x22 if text and 0x22 in choices else rng.choice(choices)
-        text.append(end if len(text) > 40 else rng.choice(choices))
+        ends = [byte for byte in b'")]}' if byte in choices] if len(text) > 40 else []
+        text.append(rng.choice(ends or choices))
         state = automaton.step(state, text[-1])
     return text.decode()
 

@@ -163,3 +163,20 @@ def test_constants_under_doubling_references_are_checked_once_each() -> None:
     down = {"properties": {"a": {"$ref": "#/$defs/x"}}}
     schema = {"enum": [deep], "$ref": "#/$defs/x", "$defs": {"x": {"allOf": [down, {**down}]}}}
     assert accepts(json_schema(schema).to_grammar(), json.dumps(deep))
+
+
+def test_many_branches_that_overlap_are_told_apart_by_what_they_require() -> None:
+    """All ways in which each is not one of the others would be millions."""
+    kinds = [f"kind{i}" for i in range(10)]
+    branches = [
+        {
+            "type": "object",
+            "properties": {kind: {"type": "string"}, "name": {"type": "string"}, f"x{kind}": {}},
+            "required": ["name", kind],
+        }
+        for kind in kinds
+    ]
+    grammar = json_schema({"oneOf": branches}, property_order="any").to_grammar()
+    assert accepts(grammar, '{"kind3":"a","name":"b","xkind4":1}')
+    for text in ('{"kind3":"a"}', '{"kind3":"a","name":"b","kind4":"c"}', '{"name":"b"}'):
+        assert not accepts(grammar, text)

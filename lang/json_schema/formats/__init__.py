@@ -1,8 +1,8 @@
 """The `format`s of JSON Schema that are enforced (validation vocabulary, section 7.3).
 
 The language of each is that of the RFC it is defined by: see the module of its family, which also
-says what common readers do not take. What is not regular is refused; any other name is an
-annotation.
+says what common readers do not take. "regex" is recursive, all others are regular. What no grammar
+says is refused; any other name is an annotation.
 """
 
 from __future__ import annotations
@@ -13,7 +13,14 @@ from types import MappingProxyType
 
 from sestina.lang.expr_match import matches
 from sestina.lang.grammar_ir import Expr
-from sestina.lang.json_schema.formats import addresses, identifiers, names, times, uris
+from sestina.lang.json_schema.formats import (
+    addresses,
+    ecma_regex,
+    identifiers,
+    names,
+    times,
+    uris,
+)
 from sestina.lang.json_schema.string import quoted
 
 FORMATS: Mapping[str, Callable[[], tuple[Expr, ...]]] = MappingProxyType(
@@ -34,12 +41,17 @@ FORMATS: Mapping[str, Callable[[], tuple[Expr, ...]]] = MappingProxyType(
         "uuid": identifiers.uuid,
         "json-pointer": identifiers.json_pointer,
         "relative-json-pointer": identifiers.relative_json_pointer,
+        "regex": lambda: (ecma_regex.PATTERN,),
     }
 )
 
-# No regular language: which Unicode labels are valid depends on their Punycode and direction
-# (RFC 5891 to 5893), and a regular expression has brackets that match.
-REFUSED_FORMATS = frozenset({"idn-email", "idn-hostname", "regex"})
+# Which Unicode labels are valid depends on their Punycode and direction (RFC 5891 to 5893).
+REFUSED_FORMATS = frozenset({"idn-email", "idn-hostname"})
+
+RECURSIVE_FORMATS = frozenset({"regex"})
+"""Formats whose `insides` need `rules`."""
+
+_MAX_NESTING = 60  # of brackets in constants: `is_of` recurses
 
 _NUMBER = "(?:0[xX][0-9A-Fa-f]*|[0-9]+)"  # of an address, as old readers take them
 
@@ -60,6 +72,7 @@ WIDEST_FORMATS: Mapping[str, str] = MappingProxyType(
         "uuid": "^[0-9A-Fa-f]{8}-",
         "json-pointer": "^(?:/|$)",
         "relative-json-pointer": "^[0-9]",
+        "regex": "^(?:[^)*+?]|$)",
     }
 )
 
@@ -73,7 +86,22 @@ def insides(name: str) -> tuple[Expr, ...]:
     return FORMATS[name]()
 
 
+@functools.lru_cache(maxsize=len(RECURSIVE_FORMATS))
+def regular_insides(name: str) -> tuple[Expr, ...]:
+    """The same or a part of it, without rules: for use beside other keywords."""
+    return (ecma_regex.regular(),) if name in RECURSIVE_FORMATS else insides(name)
+
+
+@functools.lru_cache(maxsize=1)
+def rules() -> Mapping[str, Expr]:
+    """What the rules stand for that `insides` of RECURSIVE_FORMATS mention."""
+    return MappingProxyType({ecma_regex.PATTERN.name: ecma_regex.recursive()})
+
+
 def is_of(name: str, text: str) -> bool:
-    """Whether a text is of a format."""
+    """Whether a text is of a format. What is nested too deeply to tell is not."""
+    if name in RECURSIVE_FORMATS and text.count("(") > _MAX_NESTING:
+        return False
+    known = rules() if name in RECURSIVE_FORMATS else None
     inside = quoted(text).data[1:-1]
-    return all(matches(expr, inside) for expr in insides(name))
+    return all(matches(expr, inside, known) for expr in insides(name))
