@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -27,8 +27,6 @@ _MANY_WORDS = 8
 _MAX_TREE_DEPTH = 50
 
 _MAX_COUNT = 1 << 31
-
-_LEAVES = (ir.Literal, ir.ByteSet, ir.Rule, ir.Special)
 
 
 class Instructions:
@@ -72,17 +70,17 @@ class Instructions:
                 number_of[key] = self._add(ops.KNOWN, built.expr, built.height)
                 stack.pop()
                 continue
-            parts = _parts(node)
+            parts = ir.parts(node)
             ready = True
             for part in parts:
                 if id(part) not in number_of:
-                    if type(part) in _LEAVES:
+                    if type(part) in ir.LEAVES:
                         number_of[id(part)] = self._leaf(part)
                     else:
                         ready = False
                         stack.append(part)
             if ready:
-                number = self._leaf(node) if type(node) in _LEAVES else self._node(node, parts)
+                number = self._leaf(node) if type(node) in ir.LEAVES else self._node(node, parts)
                 number_of[key] = number
                 if parts:
                     self.nodes.append((number, node))
@@ -116,9 +114,7 @@ class Instructions:
             return self._add(ops.NOT, number_of[id(node.item)])
         if type(node) is ir.Permute:
             return self._permute(node)
-        op = _OPERATIONS.get(type(node))
-        if op is None:
-            raise InvalidConstraint(f"{type(node).__name__} is not a node of a grammar")
+        op = _OPERATIONS[type(node)]
         numbers = [number_of[id(part)] for part in parts]
         if op == ops.ALT and len(parts) >= _MANY_WORDS:
             words = [part.data for part in parts if type(part) is ir.Literal]
@@ -131,7 +127,7 @@ class Instructions:
         return self._add(op, *self._arguments(numbers))
 
     def _permute(self, node: ir.Permute) -> int:
-        numbers = [self.number_of[id(part)] for part in _parts(node)]
+        numbers = [self.number_of[id(part)] for part in ir.parts(node)]
         flags = [
             (REQUIRED if part.required else 0) | (REPEATS if part.repeats else 0)
             for part in node.parts
@@ -212,17 +208,7 @@ class Instructions:
         return at, len(values)
 
 
-_OPERATIONS = {ir.Concat: ops.CAT, ir.Alt: ops.ALT, ir.And: ops.AND}
-
-
-def _parts(node: ir.Expr) -> Sequence[ir.Expr]:
-    """The direct parts of a node; a leaf has none."""
-    kind = type(node)
-    if kind in _OPERATIONS:
-        return node.items  # type: ignore[union-attr]
-    if kind is ir.Permute:
-        return (node.separator, *(part.item for part in node.parts))  # type: ignore[union-attr]
-    return (node.item,) if kind is ir.Repeat or kind is ir.Not else ()  # type: ignore[union-attr]
+_OPERATIONS: Mapping[type[ir.Expr], int] = {ir.Concat: ops.CAT, ir.Alt: ops.ALT, ir.And: ops.AND}
 
 
 def _shared_len(a: bytes, b: bytes) -> int:

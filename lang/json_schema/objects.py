@@ -238,7 +238,7 @@ class _Object:
         breaching: Breaching | None,
     ) -> Expr:
         """The declared members in their order, then all others in any order; none is not meant."""
-        comma, fuel = self.layout.comma, self.layout.fuel
+        comma = self.layout.comma
         declared = [member for member in members if member.name in names]
         others = [Part(m.text, required=True) for m in members if m.name not in names]
         if breaching or (len(others) > MAX_UNORDERED and not is_nothing(extra)):
@@ -249,7 +249,7 @@ class _Object:
                 return breaching.lower(room), False
             rest = Part(extra, required=missing > 0, repeats=True)
             most = None if room is None else room + len(others)
-            return any_order([*others, rest], comma, fuel, 1, most), not (others or missing)
+            return any_order([*others, rest], comma, 1, most), not (others or missing)
 
         is_any_enough = least == [AtLeast(1)] and all(member.may_skip for member in members)
         if (least and not is_any_enough) or room is not None:
@@ -305,7 +305,7 @@ class _Object:
         found = []
         for chosen in product(*meeting):
             some = [replace(p, required=p.required or i in chosen) for i, p in enumerate(parts)]
-            found.append(any_order(some, self.layout.comma, self.layout.fuel, low, high))
+            found.append(any_order(some, self.layout.comma, low, high))
         return either(found)
 
 
