@@ -31,10 +31,24 @@ _MAX_COUNT = 1 << 31
 
 class Instructions:
     """Instructions in the making. `add` takes a tree of the IR; nodes that are met again, here or
-    in an earlier grammar of the machine, are there once."""
+    in an earlier grammar of the machine, are there once.
 
-    def __init__(self, machine: Machine, budget: Budget) -> None:
+    rules: of the grammar; those that an earlier grammar had too, and that mention no others, are
+        KNOWN if `reuses_rules`. has_known_rules: whether there were any.
+    """
+
+    def __init__(
+        self,
+        rules: Mapping[str, ir.Expr],
+        machine: Machine,
+        budget: Budget,
+        *,
+        reuses_rules: bool = True,
+    ) -> None:
+        self.rules = rules
         self.machine = machine
+        self.reuses_rules = reuses_rules
+        self.has_known_rules = False
         self.budget = budget
         self.number_of: dict[int, int] = {}  # by the identity of the node
         self.nodes: list[tuple[int, ir.Expr]] = []  # what is no leaf, with its number
@@ -95,9 +109,18 @@ class Instructions:
         if type(node) is ir.ByteSet:
             return self._byte_set(node.mask)
         if type(node) is ir.Rule:
-            return self._add(ops.RULE, self.rule_of.setdefault(node.name, len(self.rule_of)))
+            return self._rule(node.name)
         assert type(node) is ir.Special
         return self._add(ops.SPECIAL, self._special(node.token))
+
+    def _rule(self, name: str) -> int:
+        key = (name, id(self.rules.get(name)))
+        built = self.machine.nodes.get(key) if self.reuses_rules else None
+        if built is None:
+            return self._add(ops.RULE, self.rule_of.setdefault(name, len(self.rule_of)))
+        self.machine.nodes_met_once.discard(key)
+        self.has_known_rules = True
+        return self._add(ops.KNOWN, built.expr, built.height)
 
     def _node(self, node: ir.Expr, parts: Sequence[ir.Expr]) -> int:
         """The instruction for a node whose parts have theirs."""

@@ -13,6 +13,7 @@ joined with the negation of those it may overlap with.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Hashable, Mapping
 from types import MappingProxyType
 from typing import Any, NoReturn
@@ -52,7 +53,7 @@ from sestina.lang.json_schema.refs import child, follow
 from sestina.lang.json_schema.shapes import check_shape
 from sestina.lang.json_schema.witness import lower_witnessed, needs_witness
 
-ANYWHERE = "*"  # the pointer of "any JSON value", which is no place in the schema
+ANYWHERE = "*"  # the name and pointer of "any JSON value", which is no place in the schema
 
 MAX_INLINE_DEPTH = 12
 MAX_RULES = 20_000
@@ -363,12 +364,25 @@ class Compiler:
         return None
 
     def any_value(self, layout: Layout) -> Expr:
-        return self.rule(self.any_json, ANYWHERE, layout)
+        if layout.indent:
+            return self.rule(self.any_json, ANYWHERE, layout)
+        if ANYWHERE not in self.rules:
+            self.rules[ANYWHERE] = _any_value(layout)
+        return Rule(ANYWHERE)
 
     def fail(
         self, kind: type[ConstraintError], message: str, pointer: str, keyword: str | None = None
     ) -> NoReturn:
         raise kind(message, pointer=pointer, keyword=keyword)
+
+
+@functools.lru_cache(maxsize=64)
+def _any_value(layout: Layout) -> Expr:
+    """The body of the rule for any JSON value: the same object for all schemas, so that a runtime
+    can tell that it is the same."""
+    compiler = Compiler(True, None)
+    compiler.rules[ANYWHERE] = NOTHING  # it stands for what is being made
+    return compiler.by_type(compiler.any_json, ANYWHERE, layout)
 
 
 _ALTERNATIVES = frozenset({"anyOf", "oneOf"})
