@@ -1,8 +1,8 @@
-"""Two questions about a constraint IR that are answered before any automaton is built."""
+"""Questions about a constraint IR that are answered before any automaton is built."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from sestina.lang.grammar_ir import (
     Alt,
@@ -46,10 +46,14 @@ def left_recursion(grammar: Grammar) -> str | None:
     Only the first item of a sequence is followed, which is exact where no rule matches the empty
     text, as with JSON values.
     """
-    first = {name: set(_first_rules(body)) for name, body in grammar.rules.items()}
+    return name_on_cycle({name: set(_first_rules(body)) for name, body in grammar.rules.items()})
+
+
+def name_on_cycle(mentions: Mapping[str, Collection[str]]) -> str | None:
+    """A name that leads back to itself, or None: what a depth first walk meets on its own path."""
     done: set[str] = set()
-    for root in first:
-        path: dict[str, Iterator[str]] = {root: iter(first[root])} if root not in done else {}
+    for root in mentions:
+        path: dict[str, Iterator[str]] = {} if root in done else {root: iter(mentions[root])}
         while path:
             name, pending = next(reversed(path.items()))
             following = next(pending, None)
@@ -59,7 +63,7 @@ def left_recursion(grammar: Grammar) -> str | None:
             elif following in path:
                 return following
             elif following not in done:
-                path[following] = iter(first.get(following, ()))
+                path[following] = iter(mentions.get(following, ()))
     return None
 
 

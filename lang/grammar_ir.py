@@ -22,9 +22,11 @@ are not closed under either (Hopcroft and Ullman 1979, section 6.2).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+
+from sestina.lang.errors import InternalError
 
 MAX_CODE_POINT = 0x10FFFF
 
@@ -109,6 +111,8 @@ class Special:
 
 Expr = ByteSet | Literal | Concat | Alt | Repeat | And | Not | Permute | Rule | Special
 
+LEAVES = (Literal, ByteSet, Rule, Special)
+
 EPSILON = Literal(b"")
 NOTHING = Alt(())
 
@@ -119,6 +123,36 @@ class Grammar:
 
     start: Expr
     rules: Mapping[str, Expr] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def parts(node: Expr) -> tuple[Expr, ...]:
+    """The direct parts of a node, of a Permute the separator first; a leaf has none."""
+    kind = type(node)
+    if kind is Concat or kind is Alt or kind is And:
+        return node.items  # type: ignore[union-attr]
+    if kind is Repeat or kind is Not:
+        return (node.item,)  # type: ignore[union-attr]
+    if kind is Permute:
+        return (node.separator, *(part.item for part in node.parts))  # type: ignore[union-attr]
+    if kind in LEAVES:
+        return ()
+    # A node unknown here could hide a rule.
+    raise InternalError(f"{kind.__name__} is not a node of a grammar")
+
+
+def with_parts(node: Expr, others: Sequence[Expr]) -> Expr:
+    """The node over other parts, in the order of `parts`."""
+    if isinstance(node, (Concat, Alt, And)):
+        return type(node)(tuple(others))
+    if isinstance(node, Repeat):
+        return Repeat(others[0], node.lo, node.hi)
+    if isinstance(node, Not):
+        return Not(others[0])
+    if isinstance(node, Permute):
+        separator, *items = others
+        members = [replace(p, item=item) for p, item in zip(node.parts, items, strict=True)]
+        return replace(node, separator=separator, parts=tuple(members))
+    return node
 
 
 def literal(text: str) -> Literal:

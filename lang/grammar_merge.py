@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Hashable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from sestina.lang.errors import InternalError
+from sestina.lang.grammar_check import name_on_cycle
 from sestina.lang.grammar_ir import (
-    Alt,
-    And,
-    ByteSet,
-    Concat,
     Expr,
     Grammar,
     Literal,
-    Not,
     Permute,
     Repeat,
     Rule,
     Special,
+    parts,
+    with_parts,
 )
 
 
@@ -76,26 +72,27 @@ class Merger:
         while stack:
             node = stack[-1]
             if id(node) not in known:
-                parts = _parts(node)
-                missing = [part for part in parts if id(part) not in known]
+                below = parts(node)
+                missing = [part for part in below if id(part) not in known]
                 if missing:
                     stack += missing
                     continue
-                known[id(node)] = self._once(node, names, [known[id(part)] for part in parts])
+                known[id(node)] = self._once(node, names, [known[id(part)] for part in below])
             stack.pop()
         return known[id(root)]
 
-    def _once(self, node: Expr, names: Mapping[str, str], parts: list[Expr]) -> Expr:
+    def _once(self, node: Expr, names: Mapping[str, str], below: list[Expr]) -> Expr:
         key: Hashable
-        if parts:
-            key = (type(node), _own(node), *map(id, parts))
+        if below:
+            key = (type(node), _own(node), *map(id, below))
         elif isinstance(node, Rule):
             key = node = Rule(names.get(node.name, node.name))
         else:
             key = node.data if isinstance(node, Literal) else node
         found = self._nodes.get(key)
         if found is None:
-            found = self._nodes[key] = _with_parts(node, parts)
+            is_same = all(new is old for new, old in zip(below, parts(node), strict=True))
+            found = self._nodes[key] = node if is_same else with_parts(node, below)
         return found
 
     def _fresh(self, grammar: Grammar) -> dict[str, str]:
@@ -120,7 +117,7 @@ def facts(grammar: Grammar) -> Facts:
             mentions[name], inside = _mentions(grammar.rules[name])
             special = special or inside
             todo += mentions[name]
-    return Facts(_endless(mentions), special)
+    return Facts(name_on_cycle(mentions), special)
 
 
 def _mentions(root: Expr) -> tuple[set[str], str | None]:
@@ -138,26 +135,8 @@ def _mentions(root: Expr) -> tuple[set[str], str | None]:
             rules.add(node.name)
         elif isinstance(node, Special):
             special = node.token
-        stack.extend(_parts(node))
+        stack.extend(parts(node))
     return rules, special
-
-
-def _endless(mentions: Mapping[str, set[str]]) -> str | None:
-    """A rule on a cycle of references: what a depth first walk meets on its own path."""
-    done: set[str] = set()
-    for root in mentions:
-        path: dict[str, Iterator[str]] = {root: iter(mentions[root])} if root not in done else {}
-        while path:
-            name, pending = next(reversed(path.items()))
-            following = next(pending, None)
-            if following is None:
-                done.add(name)
-                del path[name]
-            elif following in path:
-                return following
-            elif following not in done:
-                path[following] = iter(mentions[following])
-    return None
 
 
 def _own(node: Expr) -> Hashable:
@@ -167,31 +146,3 @@ def _own(node: Expr) -> Hashable:
     if isinstance(node, Permute):
         return node.lo, node.hi, *((part.required, part.repeats) for part in node.parts)
     return None
-
-
-def _with_parts(node: Expr, parts: list[Expr]) -> Expr:
-    if all(new is old for new, old in zip(parts, _parts(node), strict=True)):
-        return node
-    if isinstance(node, Repeat):
-        return Repeat(parts[0], node.lo, node.hi)
-    if isinstance(node, Not):
-        return Not(parts[0])
-    if isinstance(node, Permute):
-        separator, *items = parts
-        members = [replace(p, item=item) for p, item in zip(node.parts, items, strict=True)]
-        return replace(node, separator=separator, parts=tuple(members))
-    assert isinstance(node, (Concat, Alt, And))
-    return type(node)(tuple(parts))
-
-
-def _parts(node: Expr) -> tuple[Expr, ...]:
-    if isinstance(node, (Concat, Alt, And)):
-        return node.items
-    if isinstance(node, (Repeat, Not)):
-        return (node.item,)
-    if isinstance(node, Permute):
-        return (node.separator, *(part.item for part in node.parts))
-    if isinstance(node, (Literal, ByteSet, Rule, Special)):
-        return ()
-    # A node unknown here could hide rules that clash.
-    raise InternalError(f"{type(node).__name__} is not a node of a grammar")

@@ -44,8 +44,10 @@ def loads(text: str, *, distinct_keys: bool = True) -> Any:
     except ValueError as error:  # an integer beyond Python's own limit of digits
         raise InvalidConstraint(f"not usable JSON: {error}") from error
     # What is left to check shows in the text, mostly: so the value is rarely walked.
-    if _SURROGATE.search(text) or text.count("{") + text.count("[") > MAX_DEPTH:
+    if (not text.isascii() or "\\u" in text) and _SURROGATE.search(text):
         check(value)
+    if text.count("{") + text.count("[") > MAX_DEPTH:
+        _check_depth(value)
     return value
 
 
@@ -122,6 +124,21 @@ def check(value: Any) -> None:
                 raise InvalidConstraint(f"JSON has no number {item}")
         elif item is not None and not isinstance(item, (bool, int)):
             raise InvalidConstraint(f"JSON has no value of type {type(item).__name__}")
+
+
+def _check_depth(value: Any) -> None:
+    """The part of `check` that is about depth, for what was parsed."""
+    parts = [value]
+    for _ in range(MAX_DEPTH):
+        parts = [
+            part
+            for whole in parts
+            if isinstance(whole, (dict, list))
+            for part in (whole.values() if isinstance(whole, dict) else whole)
+        ]
+        if not parts:
+            return
+    raise ConstraintLimitExceeded(f"JSON nested deeper than {MAX_DEPTH}")
 
 
 def _pieces(value: Any) -> Iterable[str]:

@@ -1,10 +1,12 @@
 """From the constraint IR to expressions: one pass over the IR, the rest in the core.
 
 Nodes without rules are remembered by identity in the machine, since lowering uses the same nodes
-for the same things again and again.
+for the same things again and again, and so are rules that mention no others (any JSON value).
 """
 
 from __future__ import annotations
+
+from collections.abc import Hashable
 
 import numpy as np
 
@@ -45,27 +47,27 @@ def build(grammar: ir.Grammar, machine: Machine, budget: Budget) -> int:
 
 
 class _Builder:
-    """One grammar being built; `fresh` are the nodes that it brought into the machine."""
+    """One grammar being built; `fresh` are the nodes and rules that it brought into the machine."""
 
-    def __init__(self, grammar: ir.Grammar, machine: Machine, budget: Budget) -> None:
+    def __init__(
+        self, grammar: ir.Grammar, machine: Machine, budget: Budget, *, reuses_rules: bool = True
+    ) -> None:
         self.grammar = grammar
         self.machine = machine
         self.budget = budget
-        self.fresh: set[int] = set()
-        self._make = Instructions(machine, budget)
+        self.fresh: set[Hashable] = set()
+        self._make = Instructions(grammar.rules, machine, budget, reuses_rules=reuses_rules)
         self._names: list[str] = []
 
     def run(self) -> int:
-        run, budget = self.machine.run, self.budget
         roots = self._collect()
         code, args = self._make.arrays()
-        heights = ops.heights(code, args)
-        limits = budget.limits
-        if heights.max() > limits.max_nesting:
-            raise limits.exceeded("max_nesting")
-        out = run(budget, ops.assemble_closed, code, args)
-        _refuse_specials(out)
-        self._remember(out, heights)
+        out = self._assemble(code, args)
+        if self._make.has_known_rules and ops.has_rules_in_booleans(code, out):
+            # Whether it can be done is a matter of what the rules are, so they are read again.
+            again = _Builder(self.grammar, self.machine, self.budget, reuses_rules=False)
+            again.fresh = self.fresh
+            return again.run()
         if not self._make.rule_of:
             return int(out[roots[0]])
         parts, order = _order(code, args, out, roots)
@@ -75,7 +77,19 @@ class _Builder:
         while self._drop_dead(code, args, out, parts):
             parts, order = _order(code, args, out, roots)
             start = self._link(code, args, out, roots, parts, order)
+        self._remember_rules(linking.alone(code, parts, order))
         return start
+
+    def _assemble(self, code: Words, args: Words) -> Words:
+        """The expressions of closed instructions, which are remembered."""
+        heights = ops.heights(code, args)
+        limits = self.budget.limits
+        if heights.max() > limits.max_nesting:
+            raise limits.exceeded("max_nesting")
+        out = self.machine.run(self.budget, ops.assemble_closed, code, args)
+        _refuse_specials(out)
+        self._remember(out, heights)
+        return out
 
     def _link(
         self, code: Words, args: Words, out: Words, roots: Words, parts: Lists, order: Order
@@ -84,7 +98,9 @@ class _Builder:
         values = run(budget, grammar_rules.values_of_rules, code, args, out, roots, parts)
         if order.endless.any():
             self._refuse_left_recursion(code, args, out, roots, parts, values)
-        start, self._made = run(budget, linking.link, code, args, out, roots, parts, order, values)
+        start, self._made, self._rules = run(
+            budget, linking.link, code, args, out, roots, parts, order, values
+        )
         return int(start)
 
     def _drop_dead(self, code: Words, args: Words, out: Words, parts: Lists) -> bool:
@@ -115,13 +131,23 @@ class _Builder:
         return self._names[rule]
 
     def _remember(self, out: Words, heights: Words) -> None:
-        """Keep the closed nodes: the next grammar may have them too."""
-        exprs, tall = out.tolist(), heights.tolist()
+        """Keep the closed nodes: the next grammar may have them too. What has rules is another
+        thing where the same names stand for others."""
+        exprs, tall = ops.without_rules(self.machine.mem, out).tolist(), heights.tolist()
         nodes = self.machine.nodes
         for number, node in self._make.nodes:
             if exprs[number] >= 0:
                 nodes[id(node)] = Built(node, exprs[number], tall[number])
                 self.fresh.add(id(node))
+
+    def _remember_rules(self, alone: Words) -> None:
+        """Keep the rules that mention no others."""
+        for rule, expr in zip(alone.tolist(), self._rules[alone].tolist(), strict=True):
+            name = self._name(rule)
+            body = self.grammar.rules[name]
+            if expr != EMPTY:
+                self.machine.nodes[name, id(body)] = Built(body, expr, 1)
+                self.fresh.add((name, id(body)))
 
     def _inline_booleans(
         self, code: Words, args: Words, out: Words, roots: Words, parts: Lists, order: Order

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from array import array
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -28,68 +29,85 @@ _MAX_TREE_DEPTH = 50
 
 _MAX_COUNT = 1 << 31
 
-_LEAVES = (ir.Literal, ir.ByteSet, ir.Rule, ir.Special)
-
 
 class Instructions:
     """Instructions in the making. `add` takes a tree of the IR; nodes that are met again, here or
-    in an earlier grammar of the machine, are there once."""
+    in an earlier grammar of the machine, are there once.
 
-    def __init__(self, machine: Machine, budget: Budget) -> None:
+    rules: of the grammar; those that an earlier grammar had too, and that mention no others, are
+        KNOWN if `reuses_rules`. has_known_rules: whether there were any.
+    """
+
+    def __init__(
+        self,
+        rules: Mapping[str, ir.Expr],
+        machine: Machine,
+        budget: Budget,
+        *,
+        reuses_rules: bool = True,
+    ) -> None:
+        self.rules = rules
         self.machine = machine
+        self.reuses_rules = reuses_rules
+        self.has_known_rules = False
         self.budget = budget
         self.number_of: dict[int, int] = {}  # by the identity of the node
         self.nodes: list[tuple[int, ir.Expr]] = []  # what is no leaf, with its number
         self.rule_of: dict[str, int] = {}  # numbers of rules, in the order they were met
-        self._code: list[tuple[int, int, int, int]] = []
+        self._code: list[int] = []  # four for each instruction
         self._args: list[int] = []
         self._sets: dict[int, int] = {}
 
     def arrays(self) -> tuple[Words, Words]:
         """code [instructions, 4] and args."""
-        return (
-            np.array(self._code, np.int64).reshape(-1, 4),
-            np.array(self._args, np.int64),
-        )
+        # array reads a list of small integers several times as fast as numpy does.
+        code, args = (np.array(array("q", words)) for words in (self._code, self._args))
+        return code.reshape(-1, 4), args
 
     def __len__(self) -> int:
-        return len(self._code)
+        return len(self._code) // 4
 
     def add(self, root: ir.Expr) -> int:
         """The number of the instruction that makes a tree. About 1 us a node not met before."""
-        number_of, known = self.number_of, self.machine.nodes
-        max_nodes = self.budget.limits.max_nodes
-        stack = [root]
+        number_of, max_nodes = self.number_of, self.budget.limits.max_nodes
+        number = number_of.get(id(root))
+        if number is None:
+            number = self._at_once(root)
+        stack = [root] if number is None else []
         while stack:
             node = stack[-1]
-            key = id(node)
-            if key in number_of:
-                stack.pop()
-                continue
-            built = known.get(key)
-            if built is not None:
-                self.machine.nodes_met_once.discard(key)
-                number_of[key] = self._add(ops.KNOWN, built.expr, built.height)
-                stack.pop()
-                continue
-            parts = _parts(node)
-            ready = True
+            parts = ir.parts(node)
+            numbers: list[int] = []
             for part in parts:
-                if id(part) not in number_of:
-                    if type(part) in _LEAVES:
-                        number_of[id(part)] = self._leaf(part)
-                    else:
-                        ready = False
-                        stack.append(part)
-            if ready:
-                number = self._leaf(node) if type(node) in _LEAVES else self._node(node, parts)
-                number_of[key] = number
-                if parts:
-                    self.nodes.append((number, node))
+                number = number_of.get(id(part))
+                if number is None:
+                    number = self._at_once(part)
+                if number is None:
+                    stack.append(part)
+                else:
+                    numbers.append(number)
+            if len(numbers) == len(parts):
                 stack.pop()
-            if len(self._code) + len(stack) > max_nodes:
+                if id(node) not in number_of:  # it is, if it was on the stack twice
+                    number = number_of[id(node)] = self._node(node, parts, numbers)
+                    self.nodes.append((number, node))
+            if len(self) + len(stack) > max_nodes:
                 raise self.budget.limits.exceeded("max_nodes")
         return number_of[id(root)]
+
+    def _at_once(self, node: ir.Expr) -> int | None:
+        """The instruction of a node without looking into it: a leaf, or met in another grammar."""
+        machine, key = self.machine, id(node)
+        if type(node) in ir.LEAVES:
+            number = self._leaf(node)
+        else:
+            built = machine.nodes.get(key)
+            if built is None:
+                return None
+            machine.nodes_met_once.discard(key)
+            number = self._add(ops.KNOWN, built.expr, built.height)
+        self.number_of[key] = number
+        return number
 
     def _leaf(self, node: ir.Expr) -> int:
         if type(node) is ir.Literal:
@@ -97,13 +115,21 @@ class Instructions:
         if type(node) is ir.ByteSet:
             return self._byte_set(node.mask)
         if type(node) is ir.Rule:
-            return self._add(ops.RULE, self.rule_of.setdefault(node.name, len(self.rule_of)))
+            return self._rule(node.name)
         assert type(node) is ir.Special
         return self._add(ops.SPECIAL, self._special(node.token))
 
-    def _node(self, node: ir.Expr, parts: Sequence[ir.Expr]) -> int:
-        """The instruction for a node whose parts have theirs."""
-        number_of = self.number_of
+    def _rule(self, name: str) -> int:
+        key = (name, id(self.rules.get(name)))
+        built = self.machine.nodes.get(key) if self.reuses_rules else None
+        if built is None:
+            return self._add(ops.RULE, self.rule_of.setdefault(name, len(self.rule_of)))
+        self.machine.nodes_met_once.discard(key)
+        self.has_known_rules = True
+        return self._add(ops.KNOWN, built.expr, built.height)
+
+    def _node(self, node: ir.Expr, parts: Sequence[ir.Expr], numbers: list[int]) -> int:
+        """The instruction of a node, given those of its parts."""
         if type(node) is ir.Repeat:
             if node.lo < 0 or (node.hi is not None and node.hi < node.lo):
                 raise InvalidConstraint(f"repeat {node.lo} to {node.hi} times")
@@ -111,15 +137,12 @@ class Instructions:
                 raise ConstraintLimitExceeded(f"{node.lo} copies; at most {_MAX_COUNT}")
             # So many are never written: as good as no bound.
             hi = -1 if node.hi is None or node.hi > _MAX_COUNT else node.hi
-            return self._add(ops.REPEAT, number_of[id(node.item)], node.lo, hi)
+            return self._add(ops.REPEAT, numbers[0], node.lo, hi)
         if type(node) is ir.Not:
-            return self._add(ops.NOT, number_of[id(node.item)])
+            return self._add(ops.NOT, numbers[0])
         if type(node) is ir.Permute:
-            return self._permute(node)
-        op = _OPERATIONS.get(type(node))
-        if op is None:
-            raise InvalidConstraint(f"{type(node).__name__} is not a node of a grammar")
-        numbers = [number_of[id(part)] for part in parts]
+            return self._permute(node, numbers)
+        op = _OPERATIONS[type(node)]
         if op == ops.ALT and len(parts) >= _MANY_WORDS:
             words = [part.data for part in parts if type(part) is ir.Literal]
             others = [
@@ -130,8 +153,7 @@ class Instructions:
                 numbers = [tree, *others]
         return self._add(op, *self._arguments(numbers))
 
-    def _permute(self, node: ir.Permute) -> int:
-        numbers = [self.number_of[id(part)] for part in _parts(node)]
+    def _permute(self, node: ir.Permute, numbers: list[int]) -> int:
         flags = [
             (REQUIRED if part.required else 0) | (REPEATS if part.repeats else 0)
             for part in node.parts
@@ -203,8 +225,8 @@ class Instructions:
         return self._add(ops.CAT, *self._arguments([head, whole]))
 
     def _add(self, op: int, x: int = 0, y: int = 0, z: int = 0) -> int:
-        self._code.append((op, x, y, z))
-        return len(self._code) - 1
+        self._code += (op, x, y, z)
+        return len(self._code) // 4 - 1
 
     def _arguments(self, values: Sequence[int]) -> tuple[int, int]:
         at = len(self._args)
@@ -212,17 +234,7 @@ class Instructions:
         return at, len(values)
 
 
-_OPERATIONS = {ir.Concat: ops.CAT, ir.Alt: ops.ALT, ir.And: ops.AND}
-
-
-def _parts(node: ir.Expr) -> Sequence[ir.Expr]:
-    """The direct parts of a node; a leaf has none."""
-    kind = type(node)
-    if kind in _OPERATIONS:
-        return node.items  # type: ignore[union-attr]
-    if kind is ir.Permute:
-        return (node.separator, *(part.item for part in node.parts))  # type: ignore[union-attr]
-    return (node.item,) if kind is ir.Repeat or kind is ir.Not else ()  # type: ignore[union-attr]
+_OPERATIONS: Mapping[type[ir.Expr], int] = {ir.Concat: ops.CAT, ir.Alt: ops.ALT, ir.And: ops.AND}
 
 
 def _shared_len(a: bytes, b: bytes) -> int:

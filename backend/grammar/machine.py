@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -26,7 +26,8 @@ Result = TypeVar("Result")
 
 
 class Built(NamedTuple):
-    """The expression of an IR node without rules; the node is held so that its id stays its own."""
+    """The expression of an IR node without rules, or of a rule that mentions no other; the node is
+    held so that its id stays its own."""
 
     node: ir.Expr
     expr: int
@@ -43,8 +44,9 @@ class Machine:
     mem: see `sestina.backend.grammar.core.memory`; table: `core.dense`. Both are replaced when they
         grow, so take them, and use them, under `lock`.
     special_ids[k] is the control token behind symbol NUM_BYTES + k.
-    nodes: the expressions of IR nodes met before, by identity; see `sestina.backend.grammar.build`.
-        Those that the next grammar does not meet again (`nodes_met_once`) are forgotten.
+    nodes: the expressions of IR nodes met before, by identity, and of rules, by their names and the
+        identity of their bodies; see `sestina.backend.grammar.build`. Those that the next grammar
+        does not meet again (`nodes_met_once`) are forgotten.
     literals: where long ones are in the pool.
 
     Whoever makes it work says who pays: new expressions and states count against that budget, and
@@ -60,8 +62,8 @@ class Machine:
         dispatch.install(self.mem)
         self.table = dense.new_table(_FIRST_ROWS)
         self.special_ids: list[int] = []
-        self.nodes: dict[int, Built] = {}
-        self.nodes_met_once: set[int] = set()
+        self.nodes: dict[Hashable, Built] = {}
+        self.nodes_met_once: set[Hashable] = set()
         self.literals: dict[bytes, int] = {}
         self.recursion = Recursion(self)
         self._payer = Budget(Limits())

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from sestina.lang import grammar_ir as ir
-from sestina.lang.grammar_syntax.references import children, postorder
+from sestina.lang.grammar_syntax.references import postorder
 
 MAX_POSITIONS = 2_000
 
@@ -49,7 +49,7 @@ def _first_parts(node: ir.Expr, starts_empty: Callable[[ir.Expr], bool]) -> tupl
     if isinstance(node, ir.And):
         return node.items[:1]
     if isinstance(node, ir.Not) or not isinstance(node, ir.Concat):
-        return () if isinstance(node, ir.Not) else children(node)
+        return () if isinstance(node, ir.Not) else ir.parts(node)
     for at, item in enumerate(node.items):
         if not starts_empty(item):
             return node.items[: at + 1]

@@ -20,7 +20,7 @@ from sestina.lang import grammar_ir as ir
 from sestina.lang.errors import ConstraintLimitExceeded, UnsupportedConstraint
 from sestina.lang.expr import either, is_nothing, maybe, seq, times
 from sestina.lang.grammar_syntax.components import components
-from sestina.lang.grammar_syntax.references import Bodies, children, postorder
+from sestina.lang.grammar_syntax.references import Bodies, postorder
 from sestina.lang.grammar_syntax.values import Values
 
 MAX_REWRITE = 100_000
@@ -74,7 +74,7 @@ class _Rewriter:
     def _first_parts(self, node: ir.Expr) -> tuple[ir.Expr, ...]:
         """The parts that a text of the node can begin in."""
         if not isinstance(node, ir.Concat):
-            return children(node)
+            return ir.parts(node)
         for at, item in enumerate(node.items):
             if not self.values.starts_empty(item):
                 return node.items[: at + 1]

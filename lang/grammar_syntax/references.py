@@ -10,18 +10,8 @@ from sestina.lang.expr import either, seq, times
 Bodies = dict[str, ir.Expr]
 
 
-def children(node: ir.Expr) -> tuple[ir.Expr, ...]:
-    """The direct parts of a node; a rule reference has none."""
-    kind = type(node)
-    if kind is ir.Concat or kind is ir.Alt or kind is ir.And:
-        return node.items  # type: ignore[union-attr]
-    if kind is ir.Repeat or kind is ir.Not:
-        return (node.item,)  # type: ignore[union-attr]
-    return ()
-
-
 def postorder(
-    root: ir.Expr, parts_of: Callable[[ir.Expr], tuple[ir.Expr, ...]] = children
+    root: ir.Expr, parts_of: Callable[[ir.Expr], tuple[ir.Expr, ...]] = ir.parts
 ) -> list[ir.Expr]:
     """Every node that `parts_of` leads to, once (by identity), parts first."""
     order: list[ir.Expr] = []
@@ -47,16 +37,14 @@ def mentions(root: ir.Expr) -> list[str]:
 
 
 def rebuilt(node: ir.Expr, parts: tuple[ir.Expr, ...]) -> ir.Expr:
-    """The node over other parts."""
+    """The node over other parts, as the smart constructors make it."""
     if isinstance(node, ir.Concat):
         return seq(*parts)
     if isinstance(node, ir.Alt):
         return either(parts)
-    if isinstance(node, ir.And):
-        return ir.And(parts)
     if isinstance(node, ir.Repeat):
         return times(parts[0], node.lo, node.hi)
-    return ir.Not(parts[0]) if isinstance(node, ir.Not) else node
+    return ir.with_parts(node, parts)
 
 
 def substitute(root: ir.Expr, replace: Callable[[str], ir.Expr | None]) -> ir.Expr:
@@ -66,7 +54,7 @@ def substitute(root: ir.Expr, replace: Callable[[str], ir.Expr | None]) -> ir.Ex
         new: ir.Expr | None = None
         if isinstance(node, ir.Rule):
             new = replace(node.name)
-        elif parts := children(node):
+        elif parts := ir.parts(node):
             others = tuple(made[id(part)] for part in parts)
             if any(a is not b for a, b in zip(parts, others, strict=True)):
                 new = rebuilt(node, others)
@@ -101,7 +89,7 @@ def unrolled_size(root: ir.Expr) -> int:
     size: dict[int, int] = {}
     for node in postorder(root):
         own = 1 + len(node.data) // 16 if isinstance(node, ir.Literal) else 1
-        size[id(node)] = own + sum(size[id(part)] for part in children(node))
+        size[id(node)] = own + sum(size[id(part)] for part in ir.parts(node))
     return size[id(root)]
 
 

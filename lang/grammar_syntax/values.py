@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sestina.lang import grammar_ir as ir
-from sestina.lang.grammar_syntax.references import children, postorder
+from sestina.lang.grammar_syntax.references import postorder
 
 NO_TEXT, SOME_TEXT, EMPTY_TEXT = 0, 1, 2
 
@@ -47,7 +47,7 @@ class Values:
             if isinstance(node, ir.Rule):
                 self._references.setdefault(node.name, []).append(node)
             at = [0, 0, 0]  # how many parts have each value
-            for part in children(node):
+            for part in ir.parts(node):
                 self._users.setdefault(id(part), []).append(node)
                 at[self._of[id(part)]] += 1
             self._parts_at[id(node)] = at

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from sestina.lang.errors import ConstraintLimitExceeded
 from sestina.lang.expr import either, is_nothing, seq, times
 from sestina.lang.grammar_ir import EPSILON, NOTHING, And, Expr, Not
-from sestina.lang.json_schema.any_order import Fuel
+from sestina.lang.json_schema.fuel import Fuel
 
 MAX_BREACHES = 5
 MAX_ROOM = 100  # as many levels has the expression

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sestina.lang.errors import InvalidConstraint
 from sestina.lang.json_schema.contradiction import exclude, implies
 from sestina.lang.json_schema.keywords import APPLICATORS, Schema
-from sestina.lang.json_schema.shapes import check_shape
 
 if TYPE_CHECKING:
     from sestina.lang.json_schema.compiler import Compiler
@@ -72,7 +71,7 @@ class _Chooser:
         pending = [part]
         while pending:
             schema, through = pending.pop()
-            check_shape(schema, self.pointer)
+            schema = self.compiler.checked(schema, self.pointer)
             plain = True if schema is True else self.plain(schema)
             if isinstance(plain, bool):
                 whole = plain and whole

@@ -13,6 +13,7 @@ joined with the negation of those it may overlap with.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Hashable, Mapping
 from types import MappingProxyType
 from typing import Any, NoReturn
@@ -31,7 +32,7 @@ from sestina.lang.json_schema import merge, scalars, values
 from sestina.lang.json_schema.arrays import lower_array
 from sestina.lang.json_schema.choosing import ways
 from sestina.lang.json_schema.contents import Contents
-from sestina.lang.json_schema.desugar import desugar
+from sestina.lang.json_schema.desugar import SUGAR, desugar
 from sestina.lang.json_schema.dialects import draft_of
 from sestina.lang.json_schema.formats import FORMATS, REFUSED_FORMATS
 from sestina.lang.json_schema.keywords import (
@@ -53,7 +54,7 @@ from sestina.lang.json_schema.refs import child, follow
 from sestina.lang.json_schema.shapes import check_shape
 from sestina.lang.json_schema.witness import lower_witnessed, needs_witness
 
-ANYWHERE = "*"  # the pointer of "any JSON value", which is no place in the schema
+ANYWHERE = "*"  # the name and pointer of "any JSON value", which is no place in the schema
 
 MAX_INLINE_DEPTH = 12
 MAX_RULES = 20_000
@@ -70,6 +71,7 @@ class Compiler:
     def __init__(self, document: Any, linker: Linker | None, *, is_narrow: bool = False) -> None:
         self.document = document
         self.contents = Contents(document)
+        self.well_formed: set[int] = set()  # by identity: `contents` keeps them alive
         self.linker = linker
         self.rules: dict[str, Expr] = {}
         self.pending: list[tuple[str, Any, str, Layout]] = []
@@ -123,8 +125,7 @@ class Compiler:
             return self.any_value(layout)
         if schema is False:
             return NOTHING
-        check_shape(schema, pointer)
-        schema = self.contents.first(schema)
+        schema = self.checked(schema, pointer)
         if len(schema) == 1 and "allOf" in schema:
             schema = self.once_all(schema)
         place = pointer if id(schema) in self.contents.given else ""
@@ -152,6 +153,14 @@ class Compiler:
         finally:
             self.depth -= 1
             self.active.discard(key)
+
+    def checked(self, schema: Any, pointer: str) -> Any:
+        """The first schema of the same content, its keywords seen to be of the right shape."""
+        schema = self.contents.first(schema)
+        if id(schema) not in self.well_formed:
+            check_shape(schema, pointer)
+            self.well_formed.add(id(schema))
+        return schema
 
     def rule(self, schema: Any, pointer: str, layout: Layout) -> Expr:
         """A rule for this schema, lowered later: once, however often it is mentioned."""
@@ -251,12 +260,15 @@ class Compiler:
         """The schema without abbreviations, nor keywords that are ignored beside `$ref`."""
         if self.is_only_ref(schema):
             return {"$ref": schema["$ref"]} if len(schema) > 1 else schema
+        if SUGAR.isdisjoint(schema):
+            first: Schema = self.contents.first(schema)
+            return first
         plain: Schema = self.once("plain", (schema,), lambda: desugar(self, schema, pointer))
         return plain
 
     def negation(self, schema: Any, pointer: str, keyword: str = "not") -> Any:
         """The schema of what `schema` does not allow."""
-        check_shape(schema, pointer)
+        schema = self.checked(schema, pointer)
         if isinstance(schema, bool):
             return not schema
         self.num_merges += 1
@@ -270,8 +282,7 @@ class Compiler:
             self.depth -= 1
 
     def conjunction(self, a: Any, b: Any, pointer: str) -> Any:
-        check_shape(a, pointer)
-        check_shape(b, pointer)
+        a, b = self.checked(a, pointer), self.checked(b, pointer)
         if isinstance(a, bool) or isinstance(b, bool):
             return merge.both(a, b)
         self.look(1, pointer)
@@ -355,7 +366,7 @@ class Compiler:
     def constants(self, schema: Any, pointer: str) -> list[Any] | None:
         """The values of a schema that lists them; None if it does not."""
         for _ in range(MAX_INLINE_DEPTH):
-            check_shape(schema, pointer)
+            schema = self.checked(schema, pointer)
             if isinstance(schema, bool):
                 return None
             if "enum" in schema or "const" in schema:
@@ -370,12 +381,25 @@ class Compiler:
         return None
 
     def any_value(self, layout: Layout) -> Expr:
-        return self.rule(self.any_json, ANYWHERE, layout)
+        if layout.indent:
+            return self.rule(self.any_json, ANYWHERE, layout)
+        if ANYWHERE not in self.rules:
+            self.rules[ANYWHERE] = _any_value(layout)
+        return Rule(ANYWHERE)
 
     def fail(
         self, kind: type[ConstraintError], message: str, pointer: str, keyword: str | None = None
     ) -> NoReturn:
         raise kind(message, pointer=pointer, keyword=keyword)
+
+
+@functools.lru_cache(maxsize=64)
+def _any_value(layout: Layout) -> Expr:
+    """The body of the rule for any JSON value: the same object for all schemas, so that a runtime
+    can tell that it is the same."""
+    compiler = Compiler(True, None)
+    compiler.rules[ANYWHERE] = NOTHING  # it stands for what is being made
+    return compiler.by_type(compiler.any_json, ANYWHERE, layout)
 
 
 _ALTERNATIVES = frozenset({"anyOf", "oneOf"})

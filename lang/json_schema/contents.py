@@ -18,23 +18,24 @@ class Contents:
         self.document = document
         self.given = _containers(document)
         self.numbers: dict[Hashable, int] = {}
-        # By identity, which is no other's as long as the value lives.
-        self.known: dict[int, tuple[int, Any]] = {}
-        self.firsts: dict[int, Any] = {}
+        # By identity, which is no other's as long as the value lives: what was first, the number
+        # that the two share, and the value, to keep it alive.
+        self.known: dict[int, tuple[Any, int, Any]] = {}
+        self.firsts: list[Any] = []
 
     def first(self, schema: Any) -> Any:
         """The first schema of the same content."""
         if not isinstance(schema, dict) or id(schema) in self.given:
             return schema
-        return self.firsts.setdefault(self.number(schema), schema)
+        return (self.known.get(id(schema)) or self.read(schema))[0]
 
-    def number(self, value: Any) -> int:
-        """A number that containers of equal content have in common, and no others."""
-        found = self.known.get(id(value))
-        if found is None:
-            found = (self.numbers.setdefault(self.content(value), len(self.numbers)), value)
-            self.known[id(value)] = found
-        return found[0]
+    def read(self, value: Any) -> tuple[Any, int, Any]:
+        """Take note of a container that is not known yet."""
+        number = self.numbers.setdefault(self.content(value), len(self.numbers))
+        if number == len(self.firsts):
+            self.firsts.append(value)
+        found = self.known[id(value)] = (self.firsts[number], number, value)
+        return found
 
     def content(self, value: Any) -> Hashable:
         if id(value) in self.given:
@@ -45,7 +46,7 @@ class Contents:
 
     def part(self, value: Any) -> Hashable:
         if isinstance(value, (dict, list, tuple)):
-            return self.number(value)
+            return (self.known.get(id(value)) or self.read(value))[1]
         return (type(value).__name__, value)
 
 

@@ -12,8 +12,8 @@ from typing import Any
 from sestina.lang import json_text
 from sestina.lang.errors import ConstraintError
 from sestina.lang.json_schema.divisible import is_integral
-from sestina.lang.json_schema.key_classes import never_both
-from sestina.lang.json_schema.keywords import ENFORCED, tupled, type_name, types_of
+from sestina.lang.json_schema.key_classes import is_match, never_both
+from sestina.lang.json_schema.keywords import ENFORCED, Schema, tupled, type_name, types_of
 
 MAX_DEPTH = 4
 
@@ -180,6 +180,20 @@ def _is_valid(value: Any, schema: Any) -> bool:
     if "const" in schema and not json_text.equal(value, schema["const"]):
         return False
     return "enum" not in schema or any(json_text.equal(value, x) for x in schema["enum"])
+
+
+def rules_out(schema: Schema, value: Any) -> bool:
+    """Whether a value is plainly not valid under a schema. May miss some."""
+    if "$ref" in schema:  # keywords beside it may not count
+        return False
+    if not _is_valid(value, schema):
+        return True
+    if not isinstance(value, str) or "pattern" not in schema:
+        return False
+    try:
+        return not all(is_match(p, value, widest=True) for p in tupled(schema["pattern"]))
+    except ConstraintError:  # it is said where the pattern is lowered
+        return False
 
 
 def _with_integer(types: frozenset[str]) -> frozenset[str]:

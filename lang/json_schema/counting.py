@@ -9,7 +9,7 @@ from typing import NamedTuple
 from sestina.lang.errors import ConstraintLimitExceeded
 from sestina.lang.expr import either, is_nothing, maybe, seq
 from sestina.lang.grammar_ir import NOTHING, Expr
-from sestina.lang.json_schema.any_order import Fuel
+from sestina.lang.json_schema.fuel import Fuel
 from sestina.lang.json_schema.layout import Layout
 
 MAX_COUNTED_MEMBERS = 200  # as many levels has the expression

@@ -25,9 +25,7 @@ SUGAR = frozenset(
 
 
 def desugar(compiler: Compiler, schema: Schema, pointer: str) -> Schema:
-    """The schema without abbreviations; itself where it has none."""
-    if SUGAR.isdisjoint(schema):
-        return schema
+    """The schema without abbreviations, of which it has some."""
     if not schema.keys().isdisjoint(UNEVALUATED):
         schema = expand(compiler, schema, pointer)
     rest = {k: v for k, v in schema.items() if k not in SUGAR}

@@ -37,7 +37,7 @@ def lower_distinct(compiler: Compiler, schema: Schema, pointer: str, layout: Lay
     if not first and groups is not None:
         texts = [_texts(group, layout.inner()) for group in groups]
         parts = map(Part, texts)
-        body = any_order(parts, layout.comma, layout.fuel, max(low, 1), high, "uniqueItems")
+        body = any_order(parts, layout.comma, max(low, 1), high)
         return _array(body, low, layout)
     num_more = None if high is None else high - len(first)
     if groups is not None:

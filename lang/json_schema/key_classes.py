@@ -50,6 +50,7 @@ def inside(pattern: str, *, widest: bool = False) -> Expr:
         return NOTHING
 
 
+@functools.lru_cache(maxsize=4096)
 def is_match(pattern: str, text: str, *, widest: bool = False) -> bool:
     """Whether `pattern` matches in `text` for every engine; `widest`: for any."""
     return matches(inside(pattern, widest=widest), canonical(text)[1:-1])

@@ -23,7 +23,8 @@ from sestina.lang.grammar_ir import (
     optional,
 )
 from sestina.lang.json_schema import number
-from sestina.lang.json_schema.any_order import Fuel, any_order
+from sestina.lang.json_schema.any_order import any_order
+from sestina.lang.json_schema.fuel import Fuel
 from sestina.lang.json_schema.string import quoted
 
 DEFAULT_ANY = 20
@@ -108,7 +109,7 @@ def constant(value: Any, layout: Layout) -> Expr:
             return layout.container(b"{}", NOTHING, may_be_empty=True)
         if layout.any_order:
             parts = [Part(pair, required=True) for pair in pairs]
-            body = any_order(parts, layout.comma, layout.fuel)
+            body = any_order(parts, layout.comma)
         else:
             body, _ = joined([(pair, False) for pair in pairs], layout.comma)
         return layout.container(b"{}", body, may_be_empty=False)

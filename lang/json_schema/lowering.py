@@ -14,8 +14,8 @@ from sestina.lang.errors import (
 )
 from sestina.lang.grammar_ir import Grammar
 from sestina.lang.json_schema import layout as layouts
-from sestina.lang.json_schema.any_order import Fuel
 from sestina.lang.json_schema.compiler import Compiler
+from sestina.lang.json_schema.fuel import Fuel
 from sestina.lang.json_schema.layout import Layout
 from sestina.lang.json_schema.lenient import Place, drop_refused, places_in_source
 from sestina.lang.json_schema.linking import Linker, needs_linking

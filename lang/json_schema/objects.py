@@ -277,7 +277,7 @@ class _Object:
         breaching: Breaching | None,
     ) -> Expr:
         """The declared members in their order, then all others in any order; none is not meant."""
-        comma, fuel = self.layout.comma, self.layout.fuel
+        comma = self.layout.comma
         declared = [member for member in members if member.name in names]
         others = [Part(m.text, required=True) for m in members if m.name not in names]
         has_extras = not all(map(is_nothing, extras))
@@ -289,7 +289,7 @@ class _Object:
                 return NOTHING if missing > 1 else breaching.lower(room), False
             low, most = len(others) + missing, None if room is None else room + len(others)
             parts = [*others, *(Part(extra, repeats=True) for extra in extras)]
-            return any_order(parts, comma, fuel, max(low, 1), most), not low
+            return any_order(parts, comma, max(low, 1), most), not low
 
         is_any_enough = least == [AtLeast(1)] and all(member.may_skip for member in members)
         if (least and not is_any_enough) or room is not None:
@@ -346,7 +346,7 @@ class _Object:
         found = []
         for chosen in product(*meeting):
             some = [replace(p, required=p.required or i in chosen) for i, p in enumerate(parts)]
-            found.append(any_order(some, self.layout.comma, self.layout.fuel, low, high))
+            found.append(any_order(some, self.layout.comma, low, high))
         return either(found)
 
 

@@ -11,12 +11,13 @@ from itertools import combinations
 from typing import Any, NamedTuple
 
 from sestina.lang import json_text
-from sestina.lang.json_schema.contradiction import exclude
+from sestina.lang.json_schema.contradiction import exclude, rules_out
 from sestina.lang.json_schema.keywords import Schema, type_name, types_of
 from sestina.lang.json_schema.shapes import check_shape
 
 MAX_BRANCHES = 300
 MAX_PARTS = 32
+MAX_CONSTANTS = 32  # that are looked at under all parts of a tag
 
 Values = tuple[Any, ...]
 Resolve = Callable[[Any, str], tuple[Any, str]]
@@ -61,11 +62,20 @@ def _exclude(a: Outline, b: Outline) -> bool:
         return False
     if _forbids(a, b) or _forbids(b, a):
         return True
-    return any(
-        exclude(x, y)
-        for name in a.tags.keys() & b.tags.keys()
-        for x in a.tags[name]
-        for y in b.tags[name]
+    return any(_tags_exclude(a.tags[n], b.tags[n]) for n in a.tags.keys() & b.tags.keys())
+
+
+def _tags_exclude(a: list[Schema], b: list[Schema]) -> bool:
+    """Whether no value is valid under all of these: two exclude each other, or of the constants
+    that one lists each is ruled out by another (an enum that all branches share, and patterns)."""
+    if any(exclude(x, y) for x in a for y in b):
+        return True
+    every = a + b
+    values = next((own for part in every if (own := _constants(part)) is not None), None)
+    return (
+        values is not None
+        and len(values) <= MAX_CONSTANTS
+        and all(any(rules_out(part, value) for part in every) for value in values)
     )
 
 

@@ -19,6 +19,7 @@ from sestina.lang.grammar_ir import (
     Literal,
     Not,
     Repeat,
+    parts,
 )
 
 # Bytes of a text that is looked up; it takes the square of its length.
@@ -64,11 +65,11 @@ class Sets:
             if id(node) in known:
                 stack.pop()
                 continue
-            missing = [part for part in _parts(node) if id(part) not in known]
+            missing = [part for part in parts(node) if id(part) not in known]
             if missing:
                 stack += missing
                 continue
-            answers = [known[id(part)][1] for part in _parts(node)]
+            answers = [known[id(part)][1] for part in parts(node)]
             known[id(node)] = node, _is_nullable(node, answers)
             stack.pop()
         return known[id(expr)][1]
@@ -90,24 +91,18 @@ def _operands(expr: Expr) -> tuple[Expr, ...]:
     return expr.items if isinstance(expr, And) else (expr,)
 
 
-def _parts(expr: Expr) -> tuple[Expr, ...]:
-    if isinstance(expr, (Concat, Alt, And)):
-        return expr.items
-    return (expr.item,) if isinstance(expr, (Repeat, Not)) else ()
-
-
-def _is_nullable(expr: Expr, parts: list[bool]) -> bool:
+def _is_nullable(expr: Expr, below: list[bool]) -> bool:
     match expr:
         case Literal(data):
             return not data
         case ByteSet():
             return False
         case Concat() | And():
-            return all(parts)
+            return all(below)
         case Alt():
-            return any(parts)
+            return any(below)
         case Repeat(_, lo, _):
-            return lo == 0 or parts[0]
+            return lo == 0 or below[0]
         case Not():
-            return not parts[0]
+            return not below[0]
     raise TypeError(f"not a rule-free expression: {expr!r:.80}")

@@ -263,21 +263,6 @@ def test_what_no_automaton_can_do_is_refused(make: Any, message: str) -> None:
         make()
 
 
-def and_over_recursion_is_refused() -> bool:
-    """Whether the engine still refuses `And` with a recursive operand: tried, not assumed."""
-    try:
-        compile_automaton((RECURSIVE & c.regex(".{0,4}")).to_grammar())
-    except UnsupportedConstraint:
-        return True
-    return False
-
-
-needs_and_over_recursion = pytest.mark.skipif(
-    and_over_recursion_is_refused(), reason="And over recursion is not in the engine yet"
-)
-
-
-@needs_and_over_recursion
 def test_recursive_and_regular() -> None:
     texts = ["[]", "[[]]", "[[[]]]", "[[],[]]", "[", "[[],"]
     assert accepted(RECURSIVE & c.regex(".{0,5}"), texts) == ["[]", "[[]]"]

@@ -14,6 +14,8 @@ from support.ir_matcher import accepts
 from sestina.lang import errors
 from sestina.lang.constraint import json_schema
 from sestina.lang.grammar_ir import NOTHING, Grammar
+from sestina.lang.json_schema.overlap import overlapping
+from sestina.lang.json_schema.refs import follow
 
 jsonschema = pytest.importorskip("jsonschema")
 
@@ -154,6 +156,27 @@ def test_negations_of_tagged_branches_do_not_multiply() -> None:
     )
     assert not accepts(grammar, '{"tag":"t3","b3":0}')
     assert accepts(grammar, '{"tag":"other"}')
+
+
+def by_pattern(pattern: str) -> Any:
+    """A branch that a pattern tells from its like, of the kinds that all have in common."""
+    return {"allOf": [{"$ref": "#/$defs/kinds"}, {"properties": {"kind": {"pattern": pattern}}}]}
+
+
+def test_branches_are_told_apart_by_the_constants_that_their_patterns_leave() -> None:
+    kinds = {"type": "object", "properties": {"kind": {"enum": ["one", "two"]}}}
+    kinds |= {"required": ["kind"], "additionalProperties": False}
+    schema = {"$defs": {"kinds": kinds}}
+
+    def pairs(*patterns: str) -> Any:
+        branches = [by_pattern(pattern) for pattern in patterns]
+        return overlapping(lambda ref, at: follow(schema, ref, at), branches, "", {})
+
+    assert pairs("one", "two", "^tw") == [(1, 2)]
+    assert pairs("o", "one") == [(0, 1)]
+    grammar = json_schema({**schema, "oneOf": [by_pattern("o"), by_pattern("one")]}).to_grammar()
+    assert accepts(grammar, '{"kind":"two"}')
+    assert not accepts(grammar, '{"kind":"one"}')
 
 
 def test_constants_under_doubling_references_are_checked_once_each() -> None:

@@ -57,6 +57,9 @@ OPEN = -1
 SPECIAL_IN_BOOLEAN = -2
 """In place of an And or Not of something with control tokens, which is refused."""
 
+RULES_IN_BOOLEAN = -3
+"""In place of an And or Not of closed parts of which one has rules, which were made earlier."""
+
 
 @jit_with_arrays
 def heights(code: Words, args: Words) -> Words:
@@ -72,7 +75,8 @@ def heights(code: Words, args: Words) -> Words:
 
 @jit_with_arrays
 def assemble_closed(mem: Words, code: Words, args: Words) -> Words:
-    """The expressions of all closed instructions, OPEN for the others, int64 [len(code)].
+    """The expressions of all closed instructions, OPEN for the others, int64 [len(code)]; for an
+    And or Not also what is said above.
 
     Look at mem[STATUS] afterwards.
     """
@@ -81,16 +85,39 @@ def assemble_closed(mem: Words, code: Words, args: Words) -> Words:
         if mem[STATUS] != OK:
             break
         op = code[i, 0]
-        is_open, has_special = op == RULE, False
+        is_open, has_special, has_rules = op == RULE, False, False
         for k in range(num_operands(code, i)):
             j = operand(code, args, i, k)
             is_open = is_open or out[j] < 0
-            has_special = has_special or (out[j] >= 0 and has(mem, out[j], HAS_SPECIAL))
+            if out[j] >= 0:
+                has_special = has_special or has(mem, out[j], HAS_SPECIAL)
+                has_rules = has_rules or has(mem, out[j], RECURSIVE)
         if op in (AND, NOT) and has_special:
             out[i] = SPECIAL_IN_BOOLEAN
+        elif op in (AND, NOT) and has_rules:
+            out[i] = RULES_IN_BOOLEAN
         elif not is_open:
             out[i] = code[i, 1] if op == KNOWN else make(mem, code, args, i, out)
     return out
+
+
+@jit_with_arrays
+def has_rules_in_booleans(code: Words, out: Words) -> bool:
+    """Whether rules stand in And or Not, given what `assemble_closed` made."""
+    for i in range(len(code)):
+        if code[i, 0] in (AND, NOT) and (out[i] == OPEN or out[i] == RULES_IN_BOOLEAN):
+            return True
+    return False
+
+
+@jit_with_arrays
+def without_rules(mem: Words, out: Words) -> Words:
+    """The same, but OPEN in place of what has rules."""
+    kept = np.full(len(out), OPEN, np.int64)
+    for i in range(len(out)):
+        if out[i] >= 0 and not has(mem, out[i], RECURSIVE):
+            kept[i] = out[i]
+    return kept
 
 
 @jit

@@ -147,8 +147,8 @@ def link(
     parts: Lists,
     order: Order,
     values: Words,
-) -> tuple[int, Words]:
-    """The expression of the start, and those of all instructions.
+) -> tuple[int, Words, Words]:
+    """The expression of the start, and those of all instructions and of all rules.
 
     Equal rules of other grammars are the same expression.
 
@@ -185,7 +185,23 @@ def link(
             body = _body(mem, code, args, whole, roots[r + 1], r + 1, parts, made)
             if mem[STATUS] == OK:
                 set_body(mem, made[r], body)
-    return _body(mem, code, args, whole, roots[0], 0, parts, made), whole
+    return _body(mem, code, args, whole, roots[0], 0, parts, made), whole, made
+
+
+@jit_with_arrays
+def alone(code: Words, parts: Lists, order: Order) -> Words:
+    """The rules in order that mention no other rule."""
+    named = mentions(code, parts)
+    found = np.empty(len(order.rules), np.int64)
+    count = 0
+    for r in order.rules:
+        is_alone = True
+        for k in range(named.starts[r + 1], named.starts[r + 2]):
+            is_alone = is_alone and named.items[k] == r
+        if is_alone:
+            found[count] = r
+            count += 1
+    return found[:count]
 
 
 @jit

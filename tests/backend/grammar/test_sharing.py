@@ -21,7 +21,11 @@ from sestina.backend.grammar import (
 )
 from sestina.backend.grammar.matcher import SharedMasks
 from sestina.lang import grammar_ir as ir
-from sestina.lang.errors import ConstraintLimitExceeded, UnsatisfiableConstraint
+from sestina.lang.errors import (
+    ConstraintLimitExceeded,
+    UnsatisfiableConstraint,
+    UnsupportedConstraint,
+)
 
 LETTERS = ir.byte_range(97, 99)
 ANY = ir.star(ir.byte_range(0, 255))
@@ -179,6 +183,63 @@ def test_equal_rules_of_two_grammars_are_one(
     third = compile_grammar(nullable, tokenizer, trie=trie, shared=shared)
     assert third.automaton.is_accepting(third.automaton.start)
     assert not first.automaton.is_accepting(first.automaton.start)
+
+
+R, Q = ir.Rule("r"), ir.Rule("q")
+NESTED = ir.Alt((ir.literal("a"), ir.Concat((ir.literal("["), R, ir.literal("]")))))
+RULES = {"r": NESTED, "q": ir.Repeat(LETTERS, 1, 2)}
+BRACKET = ir.Concat((ir.literal("["), ANY))
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        ir.Concat((R, Q)),
+        ir.Not(Q),
+        ir.And((R, BRACKET)),
+        ir.And((ir.Concat((R, Q)), BRACKET)),
+        ir.And((ir.Concat((Q, R)), ir.Not(BRACKET))),
+        ir.And((R, ir.Concat((R, ir.optional(Q))))),
+        ir.And((Q, ir.Alt((R, BRACKET)))),
+        ir.Not(ir.Concat((Q, R))),
+        ir.Alt((ir.Not(R), Q)),
+    ],
+)
+def test_rules_that_are_known_are_read_again_inside_booleans(
+    tokenizer: Any, trie: TokenTrie, start: ir.Expr
+) -> None:
+    shared = SharedMasks(trie, tokenizer, 1 << 20)
+    for before in (R, Q, ir.Alt((R, Q))):
+        compile_grammar(ir.Grammar(before, RULES), tokenizer, trie=trie, shared=shared)
+    assert {("r", id(NESTED)), ("q", id(RULES["q"]))} <= shared.machine.nodes.keys()
+    found = []
+    for machine in (None, shared):
+        try:
+            automaton = compile_grammar(
+                ir.Grammar(start, RULES), tokenizer, trie=trie, shared=machine
+            ).automaton
+        except UnsupportedConstraint as error:
+            found.append(str(error))
+        else:
+            texts = (b"a", b"ab", b"aba", b"[a]", b"[[a]]b", b"a[a]", b"b[a]", b"aa[", b"")
+            ends = [automaton.advance(automaton.start, text) for text in texts]
+            found.append(str(list(map(automaton.is_accepting, ends))))
+    assert found[0] == found[1]
+
+
+def test_a_rule_is_known_by_its_body_as_well(tokenizer: Any, trie: TokenTrie) -> None:
+    shared = SharedMasks(trie, tokenizer, 1 << 20)
+    start = ir.Concat((R, ir.literal("!")))
+    bodies = [NESTED, ir.Alt((ir.literal("b"), *NESTED.items[1:])), ir.literal("c")]
+    for body, text in [*zip(bodies, (b"[a]!", b"[b]!", b"c!"), strict=True)] * 2:
+        grammar = ir.Grammar(start, {"r": body, "s": NESTED})
+        automaton = compile_grammar(grammar, tokenizer, trie=trie, shared=shared).automaton
+        assert automaton.is_accepting(automaton.advance(automaton.start, text))
+    # The body's own mention of r is another rule here.
+    grammar = ir.Grammar(ir.Rule("s"), {"s": NESTED, "r": ir.literal("d")})
+    automaton = compile_grammar(grammar, tokenizer, trie=trie, shared=shared).automaton
+    assert automaton.is_accepting(automaton.advance(automaton.start, b"[d]"))
+    assert not automaton.is_accepting(automaton.advance(automaton.start, b"[a]"))
 
 
 def explosive(n: int) -> ir.Expr:

@@ -9,7 +9,7 @@ import pytest
 
 from sestina.lang.grammar_ir import ANY_CHAR, Ranges
 from sestina.lang.regex.casing import Folding, fold
-from sestina.lang.regex.classes import intersect, inverse, meaning
+from sestina.lang.regex.classes import in_category, intersect, inverse, meaning
 from sestina.lang.regex.properties import of_property
 
 
@@ -19,6 +19,14 @@ def text_of(ranges: Ranges) -> str:
 
 EVERY_CHAR = text_of(ANY_CHAR)
 SAMPLE = [(char, unicodedata.category(char)) for char in EVERY_CHAR[::101]]
+
+
+def test_every_character_is_of_its_category() -> None:
+    names = {unicodedata.category(char) for char in EVERY_CHAR}
+    runs = [(lo, hi, name) for name in names for lo, hi in in_category(name)]
+    for lo, hi, name in sorted(runs):
+        assert {unicodedata.category(chr(code)) for code in range(lo, hi + 1)} == {name}
+    assert sum(hi + 1 - lo for lo, hi, _ in runs) == len(EVERY_CHAR)
 
 
 def chosen(pattern: str, flags: re.RegexFlag = re.UNICODE) -> str:
