@@ -109,8 +109,8 @@ NODE_LEN = 15
 # MIN_LEN: bytes of the shortest text; at most that where BOOLEAN, RECURSIVE or PERMUTED.
 # LIVE: 1 + what `liveness.live` made of it, 0 until asked. DENSE: its row of the table, 0 if none.
 # COMPONENT: 1 + its number, see `components`, 0 if it has none yet. COUNTING: the same of the loops
-# over it, see `counted`. MARK, SEEN, POSITION: scratch of searches, valid in one epoch. BODY: what a
-# RULE or PERMUTE stands for.
+# over it, see `counted`. MARK, SEEN, POSITION: scratch of searches, valid in one epoch. BODY: what
+# a RULE or PERMUTE stands for.
 
 NULLABLE = 1  # matches the empty text
 BOOLEAN = 2  # has an And or Not that could match nothing
