@@ -60,7 +60,7 @@ def test_official_suite(name: str) -> None:
         grammar = json_schema(case["schema"]).to_grammar()
         for test in case["tests"]:
             text = json.dumps(test["data"], ensure_ascii=False)
-            is_a_label = name == "hostname" and "xn--" in text.lower()
+            is_a_label = "hostname" in name and "xn--" in text.lower()
             expected = test["valid"] and not is_a_label
             is_taken = accepts(grammar, text)
             is_left_out = name.startswith("idn-") and not text.isascii() and not is_taken
