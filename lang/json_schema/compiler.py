@@ -34,7 +34,7 @@ from sestina.lang.json_schema.choosing import ways
 from sestina.lang.json_schema.contents import Contents
 from sestina.lang.json_schema.desugar import SUGAR, desugar
 from sestina.lang.json_schema.dialects import draft_of
-from sestina.lang.json_schema.formats import FORMATS, REFUSED_FORMATS
+from sestina.lang.json_schema.formats import FORMATS
 from sestina.lang.json_schema.keywords import (
     APPLICATORS,
     ENFORCED,
@@ -184,15 +184,11 @@ class Compiler:
         return self.merged(plain, pointer, layout)
 
     def note(self, schema: Schema, keyword: str, pointer: str) -> bool:
-        """Whether this keyword asserts something; for the report, and refusing what must be."""
+        """Whether this keyword asserts something; for the report."""
         value = schema[keyword]
         is_known = keyword in ENFORCED
         if keyword == "format" and not any(name in FORMATS for name in tupled(value)):
             is_known = False
-        if keyword == "format" and "string" in types_of(schema):
-            for name in tupled(value):
-                if name in REFUSED_FORMATS:
-                    self.fail(UnsupportedConstraint, f"the format {name!r}", pointer, keyword)
         if pointer != ANYWHERE:
             found = self.enforced if is_known else self.annotations
             found[pointer, keyword] = None

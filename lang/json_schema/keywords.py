@@ -16,8 +16,8 @@ unknown keywords. Some are enforced within limits, and raise UnsupportedConstrai
     contains                    with bounds of up to 1,024 states; one for each array
     multipleOf                  up to 1,000 states of remainders (factors 2 and 5 hardly count), or
                                 2,000 times digits beside bounds; the negation of integers
-    format                      of 2020-12 all but idn-email and idn-hostname; no hostname has an
-                                A-label (xn--), and no regex what docs/limits.md lists
+    format                      all of 2020-12; hostname, idn-email, idn-hostname and regex but for
+                                what docs/limits.md lists
     unevaluated*                up to 128 combinations of branches that evaluate different places
     $ref, $dynamicRef           inside the document and a given registry
 """

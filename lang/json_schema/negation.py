@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from sestina.lang.errors import UnsupportedConstraint
-from sestina.lang.json_schema.formats import FORMATS, REFUSED_FORMATS, WIDEST_FORMATS
+from sestina.lang.json_schema.formats import FORMATS, WIDEST_FORMATS
 from sestina.lang.json_schema.keywords import (
     ENFORCED,
     TYPES,
@@ -206,13 +206,8 @@ def _pattern(compiler: Compiler, schema: Schema, pointer: str) -> list[Any]:
 
 
 def _format(compiler: Compiler, schema: Schema, pointer: str) -> list[Any]:
-    found = []
-    for name in tupled(schema["format"]):
-        if name in REFUSED_FORMATS:
-            _refuse("format", pointer)
-        if name in FORMATS:
-            found.append({"type": "string", "not": ({"pattern": WIDEST_FORMATS[name]},)})
-    return found
+    names = [name for name in tupled(schema["format"]) if name in FORMATS]
+    return [{"type": "string", "not": ({"pattern": WIDEST_FORMATS[name]},)} for name in names]
 
 
 # ---- arrays -----------------------------------------------------------------------------------

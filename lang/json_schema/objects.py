@@ -197,21 +197,21 @@ class _Object:
         """Extra properties; if several of them may be missing, those that surely differ apart."""
         if missing <= 1:
             return [either(self.extra(*one) for one in classes)]
-        few, others = list[Expr](), list[tuple[Expr, Any, str]]()
+        apart, others = list[Expr](), list[tuple[Expr, Any, str]]()
         for names, value, where in classes:
             keys = names if self.keys is None else And((self.keys, names))
             known = telling_apart.listed(keys)
-            few += [self.extra(Literal(name), value, where) for name in known or ()]
+            apart += [self.extra(Literal(name), value, where) for name in known or ()]
             others += [(keys, value, where)] if known is None and value is not False else []
         if not others:
-            return few
-        if missing > len(few) + telling_apart.most_classes(keys for keys, _, _ in others):
+            return apart
+        if missing > len(apart) + telling_apart.most_classes(keys for keys, _, _ in others):
             self.refuse_count()
-        few += [
+        apart += [
             either(self.extra(And((keys, alike)), value, where) for keys, value, where in others)
             for alike in telling_apart.classes()
         ]
-        return few
+        return apart
 
     def refuse_count(self) -> NoReturn:
         raise UnsupportedConstraint(

@@ -43,7 +43,10 @@ def classes() -> tuple[Expr, ...]:
 
 
 def most_classes(names: Iterable[Expr]) -> int:
-    """At least as many of the classes as have names of these languages, as far as it is plain."""
+    """No fewer than those of the classes in which there are names of these languages.
+
+    More, where it is not plain how the names begin.
+    """
     seen = 0
     for one in names:
         start = leading(one)

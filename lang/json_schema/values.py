@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from sestina.lang import json_text
 from sestina.lang.errors import ConstraintLimitExceeded, UnsupportedConstraint
 from sestina.lang.json_schema.divisible import is_integral
-from sestina.lang.json_schema.formats import FORMATS, REFUSED_FORMATS, WIDEST_FORMATS, is_of
+from sestina.lang.json_schema.formats import FORMATS, WIDEST_FORMATS, is_of
 from sestina.lang.json_schema.key_classes import is_match
 from sestina.lang.json_schema.keywords import (
     Schema,
@@ -175,8 +175,6 @@ class Validator:
 
     def format(self, value: str, schema: Schema) -> bool:
         names = tupled(schema["format"])
-        if any(name in REFUSED_FORMATS for name in names):
-            self.refuse("format")
         if not self.certain:
             return all(
                 is_match(WIDEST_FORMATS[name], value, widest=True)

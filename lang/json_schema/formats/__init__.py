@@ -1,8 +1,8 @@
 """The `format`s of JSON Schema that are enforced (validation vocabulary, section 7.3).
 
 The language of each is that of the RFC it is defined by: see the module of its family, which also
-says what common readers do not take. "regex" is recursive, all others are regular. What no grammar
-says is refused; any other name is an annotation.
+says what common readers do not take. "regex" is recursive, all others are regular. Any other name
+is an annotation.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ FORMATS: Mapping[str, Callable[[], tuple[Expr, ...]]] = MappingProxyType(
         "duration": times.duration,
         "email": names.email,
         "hostname": names.hostname,
+        "idn-email": names.idn_email,
+        "idn-hostname": names.idn_hostname,
         "ipv4": addresses.ipv4,
         "ipv6": addresses.ipv6,
         "uri": uris.uri,
@@ -44,9 +46,6 @@ FORMATS: Mapping[str, Callable[[], tuple[Expr, ...]]] = MappingProxyType(
         "regex": lambda: (ecma_regex.PATTERN,),
     }
 )
-
-# Which Unicode labels are valid depends on their Punycode and direction (RFC 5891 to 5893).
-REFUSED_FORMATS = frozenset({"idn-email", "idn-hostname"})
 
 RECURSIVE_FORMATS = frozenset({"regex"})
 """Formats whose `insides` need `rules`."""
@@ -63,8 +62,8 @@ WIDEST_FORMATS: Mapping[str, str] = MappingProxyType(
         "time": "^[Tt]?[0-9]{1,2}:",
         "date-time": "^[^:]*[0-9]{4}[^:]*:",
         "duration": "^[+-]?[Pp]",
-        "email": "@",
-        "hostname": r"^[^\s/@:]+\.?$",
+        **dict.fromkeys(("email", "idn-email"), "@"),
+        **dict.fromkeys(("hostname", "idn-hostname"), r"^[^\s/@:]+\.?$"),
         "ipv4": rf"^{_NUMBER}(?:\.{_NUMBER}){{0,3}}\.?$",
         **dict.fromkeys(("ipv6", "uri", "iri"), ":"),
         **dict.fromkeys(("uri-reference", "iri-reference"), r"^[^ \t\r\n]*$"),

@@ -1,11 +1,25 @@
-"""Host names (RFC 1123 section 2.1) and mailboxes (RFC 5321 section 4.1.2)."""
+"""Host names (RFC 1123 section 2.1) and mailboxes (RFC 5321 section 4.1.2), and those beyond ASCII.
+
+Which Unicode labels are valid depends on their Punycode, context and direction (RFC 5891 to 5893).
+Here they are of letters that are so anywhere, and their length is kept from mattering.
+"""
 
 from __future__ import annotations
 
-from sestina.lang.grammar_ir import Expr
+from sestina.lang.expr import either
+from sestina.lang.grammar_ir import And, Expr
 from sestina.lang.json_schema.formats.pattern import pattern
 
 _ALNUM, _INNER = "[A-Za-z0-9]", "[A-Za-z0-9-]"
+
+# Small letters of French and German, of Greek and Russian; kana, Han and Hangul. All are PVALID
+# (RFC 5892), written from the left, and their own normal form. Twelve of them take less than 63
+# characters in Punycode, and four labels of which one is such a one less than 253.
+_LETTERS = (
+    r"\u{E0}-\u{F6}\u{F8}-\u{FF}\u{3B1}-\u{3C9}\u{430}-\u{44F}"
+    r"\u{3041}-\u{3093}\u{30A1}-\u{30F4}\u{4E00}-\u{9FA5}\u{AC00}-\u{D7A3}"
+)
+_U_LABEL = f"[a-z0-9{_LETTERS}]{{1,12}}"
 
 
 def hostname() -> tuple[Expr, ...]:
@@ -16,11 +30,37 @@ def hostname() -> tuple[Expr, ...]:
     Which of those are valid depends on the Unicode text that they encode, so they are left out:
     the one format here that is narrower than its RFC.
     """
-    third_and_fourth = f"(?:{_ALNUM}{_INNER}|-{_ALNUM})"
-    long_label = f"{_INNER}{third_and_fourth}{_INNER}{{0,58}}{_ALNUM}"
-    label = f"{_ALNUM}(?:{_INNER}{{0,2}}{_ALNUM}|{long_label})?"
+    label = _label()
     no_address = r"(?:[0-9.]*[A-Za-z-].*|[^.]+(?:\.[^.]+){0,2}|[^.]+(?:\.[^.]+){4,})"
     return pattern(rf"{label}(?:\.{label})*"), pattern(no_address), pattern(".{1,253}")
+
+
+def idn_hostname() -> tuple[Expr, ...]:
+    """Host names with up to four labels of letters beyond ASCII, and those without any."""
+    some = rf"(?:{_label()}|{_U_LABEL})"
+    no_address = r"(?:[0-9.]*[^0-9.].*|[^.]+(?:\.[^.]+){0,2}|[^.]+(?:\.[^.]+){4,})"
+    names = rf"(?:{_label()}(?:\.{_label()})*|{some}(?:\.{some}){{0,3}})"
+    return pattern(names), pattern(no_address), pattern(".{1,253}")
+
+
+def _label() -> str:
+    third_and_fourth = f"(?:{_ALNUM}{_INNER}|-{_ALNUM})"
+    long_label = f"{_INNER}{third_and_fourth}{_INNER}{{0,58}}{_ALNUM}"
+    return f"{_ALNUM}(?:{_INNER}{{0,2}}{_ALNUM}|{long_label})?"
+
+
+def idn_email() -> tuple[Expr, ...]:
+    """RFC 6531 section 3.3: any character beyond ASCII before the @, labels as in `idn_hostname`.
+
+    With fewer characters than an ASCII one, so that no limit of its bytes is met.
+    """
+    beyond = r"\u{80}-\u{10FFFF}"
+    atom = f"[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~{beyond}-]+"
+    local = rf'(?:{atom}(?:\.{atom})*|"(?:[ !#-\[\]-~{beyond}]|\\[ -~])*")'
+    some = rf"(?:{_label()}|{_U_LABEL})"
+    whole = pattern(rf"{local}@{some}(?:\.{some}){{0,3}}")
+    short = pattern(".{1,16}@[^@]*"), pattern(".{1,120}")
+    return (either([And(email()), And((whole, *short))]),)
 
 
 def email() -> tuple[Expr, ...]:
