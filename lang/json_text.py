@@ -44,9 +44,8 @@ def loads(text: str, *, distinct_keys: bool = True) -> Any:
     except ValueError as error:  # an integer beyond Python's own limit of digits
         raise InvalidConstraint(f"not usable JSON: {error}") from error
     # What is left to check shows in the text, mostly: so the value is rarely walked.
-    if not text.isascii() or "\\u" in text:
-        if _SURROGATE.search(text):
-            check(value)
+    if (not text.isascii() or "\\u" in text) and _SURROGATE.search(text):
+        check(value)
     if text.count("{") + text.count("[") > MAX_DEPTH:
         _check_depth(value)
     return value
