@@ -347,6 +347,9 @@ class Compiler:
             return scalars.lower_members(self, schema, pointer, layout)
         if "type" not in schema and not any(ENFORCED.get(k) or k == "not" for k in schema):
             return self.any_value(layout)
+        if len(types) == 1:
+            (name,) = types
+            return _BY_TYPE[name](self, schema, pointer, layout)
         return either(
             lower_type(self, schema, pointer, layout)
             for name, lower_type in _BY_TYPE.items()

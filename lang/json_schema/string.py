@@ -48,6 +48,7 @@ def spelled(ranges: Ranges) -> Expr:
     return either([*([char(raw)] if raw else []), *escaped])
 
 
+@functools.lru_cache(maxsize=4096)
 def quoted(text: str) -> Literal:
     """Exactly this string, canonically spelled, with its quotes."""
     return literal(json.dumps(text, ensure_ascii=False))
