@@ -69,7 +69,7 @@ class Instructions:
 
     def add(self, root: ir.Expr) -> int:
         """The number of the instruction that makes a tree. About 1 us a node not met before."""
-        number_of, max_nodes = self.number_of, self.budget.limits.max_nodes
+        number_of, code, max_nodes = self.number_of, self._code, self.budget.limits.max_nodes
         number = number_of.get(id(root))
         if number is None:
             number = self._at_once(root)
@@ -91,7 +91,7 @@ class Instructions:
                 if id(node) not in number_of:  # it is, if it was on the stack twice
                     number = number_of[id(node)] = self._node(node, parts, numbers)
                     self.nodes.append((number, node))
-            if len(self) + len(stack) > max_nodes:
+            if len(code) // 4 + len(stack) > max_nodes:
                 raise self.budget.limits.exceeded("max_nodes")
         return number_of[id(root)]
 
