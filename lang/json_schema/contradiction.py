@@ -85,9 +85,7 @@ def implies(a: Any, b: Any, known: Known | None = None, depth: int = 0) -> bool:
 def _is_within(a: Schema, b: Schema, known: Known, depth: int) -> bool:
     if "$ref" in a or "$ref" in b:  # keywords beside it may not count
         return "$ref" in a and "$ref" in b and len(b) == 1 and _same(a, b, ("$ref",))
-    if depth < MAX_DEPTH and any(
-        implies(part, b, known, depth + 1) for part in a.get("allOf", ())
-    ):
+    if depth < MAX_DEPTH and any(implies(part, b, known, depth + 1) for part in a.get("allOf", ())):
         return True
     asserted = [k for k in b if k in ENFORCED]
     values = _constants(a)
