@@ -39,6 +39,7 @@ class _Spans:
         self.everywhere = (2 << len(data)) - 1
         self.known: dict[tuple[int, int], int] = {}  # by the identity of a node, and where it began
         self.members: dict[int, int] = {}  # for each byte set the places before its bytes
+        self.options: dict[int, list[Expr]] = {}  # of an Alt, by its identity: see `_options`
 
     def ends(self, expr: Expr, starts: int) -> int:
         if not starts:
@@ -71,9 +72,9 @@ class _Spans:
                 for item in items:
                     starts = self.ends(item, starts)
                 return starts
-            case Alt(items):
+            case Alt():
                 found = 0
-                for item in items:
+                for item in self._options(expr):
                     found |= self.ends(item, starts)
                 return found
             case And(items):
@@ -88,6 +89,20 @@ class _Spans:
             case Rule(name):
                 return self.ends(self.rules[name], starts)
         raise TypeError(f"not for a short text: {expr!r:.80}")
+
+    def _options(self, expr: Alt) -> list[Expr]:
+        """The items whose beginning is in the text: of a character in UTF-8 one or two of forty."""
+        found = self.options.get(id(expr))
+        if found is None:
+            found = [item for item in expr.items if self._may_begin(item)]
+            self.options[id(expr)] = found
+        return found
+
+    def _may_begin(self, expr: Expr) -> bool:
+        first = expr.items[0] if isinstance(expr, Concat) and expr.items else expr
+        if isinstance(first, ByteSet):
+            return self._before(first.mask) > 0
+        return not isinstance(first, Literal) or first.data in self.data
 
     def _literal(self, text: bytes, starts: int) -> int:
         found, at = 0, self.data.find(text)

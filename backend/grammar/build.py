@@ -18,7 +18,7 @@ from sestina.backend.grammar.core.memory import EMPTY, Words
 from sestina.backend.grammar.core.rules import Lists, Order
 from sestina.backend.grammar.instructions import Instructions
 from sestina.backend.grammar.limits import Budget
-from sestina.backend.grammar.machine import Built, Machine
+from sestina.backend.grammar.machine import Machine
 from sestina.lang import grammar_ir as ir
 from sestina.lang.errors import (
     InvalidConstraint,
@@ -33,14 +33,12 @@ def build(grammar: ir.Grammar, machine: Machine, budget: Budget) -> int:
     Linear in the nodes that the machine has not met before, but for `And` and `Not`, about 1.5 us
     each. Call it under the machine's lock.
     """
-    before = machine.nodes_met_once
+    before = machine.known.once
     builder = _Builder(grammar, machine, budget)
     try:
         start = builder.run()
     finally:
-        for key in before:
-            del machine.nodes[key]
-        machine.nodes_met_once = builder.fresh
+        machine.known.next_grammar(before, builder.fresh)
     if start == EMPTY:
         raise UnsatisfiableConstraint("no text matches the constraint")
     return start
@@ -134,10 +132,10 @@ class _Builder:
         """Keep the closed nodes: the next grammar may have them too. What has rules is another
         thing where the same names stand for others."""
         exprs, tall = ops.without_rules(self.machine.mem, out).tolist(), heights.tolist()
-        nodes = self.machine.nodes
-        for number, node in self._make.nodes:
+        add = self.machine.known.add
+        for number, node in self._make.nodes.items():
             if exprs[number] >= 0:
-                nodes[id(node)] = Built(node, exprs[number], tall[number])
+                add(id(node), node, exprs[number], tall[number])
                 self.fresh.add(id(node))
 
     def _remember_rules(self, alone: Words) -> None:
@@ -146,7 +144,7 @@ class _Builder:
             name = self._name(rule)
             body = self.grammar.rules[name]
             if expr != EMPTY:
-                self.machine.nodes[name, id(body)] = Built(body, expr, 1)
+                self.machine.known.add((name, id(body)), body, expr, 1)
                 self.fresh.add((name, id(body)))
 
     def _inline_booleans(

@@ -52,7 +52,7 @@ class Instructions:
         self.has_known_rules = False
         self.budget = budget
         self.number_of: dict[int, int] = {}  # by the identity of the node
-        self.nodes: list[tuple[int, ir.Expr]] = []  # what is no leaf, with its number
+        self.nodes: dict[int, ir.Expr] = {}  # what is no leaf, by its number
         self.rule_of: dict[str, int] = {}  # numbers of rules, in the order they were met
         self._code: list[int] = []  # four for each instruction
         self._args: list[int] = []
@@ -69,7 +69,7 @@ class Instructions:
 
     def add(self, root: ir.Expr) -> int:
         """The number of the instruction that makes a tree. About 1 us a node not met before."""
-        number_of, max_nodes = self.number_of, self.budget.limits.max_nodes
+        number_of, code, max_nodes = self.number_of, self._code, self.budget.limits.max_nodes
         number = number_of.get(id(root))
         if number is None:
             number = self._at_once(root)
@@ -90,22 +90,21 @@ class Instructions:
                 stack.pop()
                 if id(node) not in number_of:  # it is, if it was on the stack twice
                     number = number_of[id(node)] = self._node(node, parts, numbers)
-                    self.nodes.append((number, node))
-            if len(self) + len(stack) > max_nodes:
+                    self.nodes[number] = node
+            if len(code) // 4 + len(stack) > max_nodes:
                 raise self.budget.limits.exceeded("max_nodes")
         return number_of[id(root)]
 
     def _at_once(self, node: ir.Expr) -> int | None:
         """The instruction of a node without looking into it: a leaf, or met in another grammar."""
-        machine, key = self.machine, id(node)
+        key = id(node)
         if type(node) in ir.LEAVES:
             number = self._leaf(node)
         else:
-            built = machine.nodes.get(key)
+            built = self.machine.known.find(key)
             if built is None:
                 return None
-            machine.nodes_met_once.discard(key)
-            number = self._add(ops.KNOWN, built.expr, built.height)
+            number = self._add(ops.KNOWN, *built)
         self.number_of[key] = number
         return number
 
@@ -121,12 +120,11 @@ class Instructions:
 
     def _rule(self, name: str) -> int:
         key = (name, id(self.rules.get(name)))
-        built = self.machine.nodes.get(key) if self.reuses_rules else None
+        built = self.machine.known.find(key) if self.reuses_rules else None
         if built is None:
             return self._add(ops.RULE, self.rule_of.setdefault(name, len(self.rule_of)))
-        self.machine.nodes_met_once.discard(key)
         self.has_known_rules = True
-        return self._add(ops.KNOWN, built.expr, built.height)
+        return self._add(ops.KNOWN, *built)
 
     def _node(self, node: ir.Expr, parts: Sequence[ir.Expr], numbers: list[int]) -> int:
         """The instruction of a node, given those of its parts."""

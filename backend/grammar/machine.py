@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 
 from sestina.backend.grammar.alphabet import Alphabet
 from sestina.backend.grammar.core import calls, dense, dispatch, memory
+from sestina.backend.grammar.known import KnownNodes
 from sestina.backend.grammar.limits import Budget, Limits
 from sestina.backend.grammar.recursion import Recursion
-from sestina.lang import grammar_ir as ir
 
 DEAD = memory.EMPTY
 """The state from which nothing can be accepted. Exact: every other state can reach acceptance."""
@@ -25,15 +25,6 @@ _FIRST_ROWS = 64
 Result = TypeVar("Result")
 
 
-class Built(NamedTuple):
-    """The expression of an IR node without rules, or of a rule that mentions no other; the node is
-    held so that its id stays its own."""
-
-    node: ir.Expr
-    expr: int
-    height: int
-
-
 class Machine:
     """Expressions over one alphabet, shared by every grammar built into it; thread-safe.
 
@@ -44,9 +35,7 @@ class Machine:
     mem: see `sestina.backend.grammar.core.memory`; table: `core.dense`. Both are replaced when they
         grow, so take them, and use them, under `lock`.
     special_ids[k] is the control token behind symbol NUM_BYTES + k.
-    nodes: the expressions of IR nodes met before, by identity, and of rules, by their names and the
-        identity of their bodies; see `sestina.backend.grammar.build`. Those that the next grammar
-        does not meet again (`nodes_met_once`) are forgotten.
+    known: the expressions of IR nodes met before.
     literals: where long ones are in the pool.
 
     Whoever makes it work says who pays: new expressions and states count against that budget, and
@@ -62,8 +51,7 @@ class Machine:
         dispatch.install(self.mem)
         self.table = dense.new_table(_FIRST_ROWS)
         self.special_ids: list[int] = []
-        self.nodes: dict[Hashable, Built] = {}
-        self.nodes_met_once: set[Hashable] = set()
+        self.known = KnownNodes()
         self.literals: dict[bytes, int] = {}
         self.recursion = Recursion(self)
         self._payer = Budget(Limits())
@@ -78,7 +66,7 @@ class Machine:
             + 8 * self.mem.item(used.POOL_LEN)
             + 48 * self.mem.item(used.NUM_MEMO)
             + 4 * dense.ROW_LEN * self.mem.item(used.NUM_DENSE)
-            + 300 * len(self.nodes)
+            + 300 * len(self.known)
         )
 
     def special_symbol(self, token_id: int) -> int:

@@ -140,10 +140,12 @@ class _Chooser:
         """The branches that may hold; only True if the choice holds anyway."""
         num_denied = len(whole.get("not", ())) if isinstance(whole, dict) else 0
         self.compiler.look(len(choice.branches) * (1 + num_denied // 8), self.pointer)
-        live = tuple(part for part in choice.branches if not exclude(whole, part.schema))
+        first, known = self.compiler.contents.first, self.compiler.compared
+        whole = first(whole)
+        live = tuple(p for p in choice.branches if not exclude(whole, first(p.schema), known))
         if choice.is_exclusive and len(live) > 1:
             return live
-        return (_ANY,) if any(implies(whole, part.schema) for part in live) else live
+        return (_ANY,) if any(implies(whole, first(p.schema), known) for p in live) else live
 
     def split(self, way: Way) -> list[Way]:
         """A way for each branch of one choice."""

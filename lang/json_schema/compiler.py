@@ -32,6 +32,7 @@ from sestina.lang.json_schema import merge, scalars, values
 from sestina.lang.json_schema.arrays import lower_array
 from sestina.lang.json_schema.choosing import ways
 from sestina.lang.json_schema.contents import Contents
+from sestina.lang.json_schema.contradiction import Known
 from sestina.lang.json_schema.desugar import SUGAR, desugar
 from sestina.lang.json_schema.dialects import draft_of
 from sestina.lang.json_schema.formats import FORMATS
@@ -91,6 +92,7 @@ class Compiler:
         self.has_overlaps = False
         self.num_merges = 0
         self.num_looks = 0
+        self.compared: Known = {}  # of schemas that `contents` keeps alive
         self.num_ways = 0
         self.num_checks = 0  # of constants, by `values`
         self.answers: dict[Hashable, tuple[bool, Any, Any]] = {}  # of those checks
@@ -349,6 +351,9 @@ class Compiler:
             return scalars.lower_members(self, schema, pointer, layout)
         if "type" not in schema and not any(ENFORCED.get(k) or k == "not" for k in schema):
             return self.any_value(layout)
+        if len(types) == 1:
+            (name,) = types
+            return _BY_TYPE[name](self, schema, pointer, layout)
         return either(
             lower_type(self, schema, pointer, layout)
             for name, lower_type in _BY_TYPE.items()

@@ -16,6 +16,11 @@ from sestina.lang.json_schema.key_classes import is_match, never_both
 from sestina.lang.json_schema.keywords import ENFORCED, Schema, tupled, type_name, types_of
 
 MAX_DEPTH = 4
+MAX_KNOWN = 200_000
+
+Known = dict[tuple[str, int, int, int], bool]
+"""Answers by the question, the identities of both schemas, and the depth. Who hands the same one in
+again keeps the schemas alive that it asked about."""
 
 # Keywords that say the same wherever they stand; all others are read together with their siblings.
 _ALONE = frozenset(
@@ -31,11 +36,22 @@ _ARRAYS = ("prefixItems", "items", "additionalItems")
 _CONTAINS = ("contains", "minContains", "maxContains")
 
 
-def exclude(a: Any, b: Any, depth: int = 0) -> bool:
+def exclude(a: Any, b: Any, known: Known | None = None, depth: int = 0) -> bool:
     """Whether no value is valid under both. May miss some."""
     if not isinstance(a, dict) or not isinstance(b, dict):
         return a is False or b is False
-    if _denies(a, b, depth) or _denies(b, a, depth):
+    known = {} if known is None else known
+    key = ("exclude", id(a), id(b), depth)
+    found = known.get(key)
+    if found is None:
+        found = _are_apart(a, b, known, depth)
+        if len(known) < MAX_KNOWN:
+            known[key] = found
+    return found
+
+
+def _are_apart(a: Schema, b: Schema, known: Known, depth: int) -> bool:
+    if _denies(a, b, known, depth) or _denies(b, a, known, depth):
         return True
     if "$ref" in a or "$ref" in b:
         return False
@@ -44,32 +60,43 @@ def exclude(a: Any, b: Any, depth: int = 0) -> bool:
     if depth >= MAX_DEPTH:
         return False
     return (
-        _objects_apart(a, b, depth)
-        or any(exclude(part, b, depth + 1) for part in a.get("allOf", ()))
-        or any(exclude(a, part, depth + 1) for part in b.get("allOf", ()))
+        _objects_apart(a, b, known, depth)
+        or any(exclude(part, b, known, depth + 1) for part in a.get("allOf", ()))
+        or any(exclude(a, part, known, depth + 1) for part in b.get("allOf", ()))
     )
 
 
-def implies(a: Any, b: Any, depth: int = 0) -> bool:
+def implies(a: Any, b: Any, known: Known | None = None, depth: int = 0) -> bool:
     """Whether every value valid under `a` is valid under `b`. May miss some."""
     if b is True or b == {} or a is False:
         return True
     if not isinstance(a, dict) or not isinstance(b, dict):
         return False
+    known = {} if known is None else known
+    key = ("implies", id(a), id(b), depth)
+    found = known.get(key)
+    if found is None:
+        found = _is_within(a, b, known, depth)
+        if len(known) < MAX_KNOWN:
+            known[key] = found
+    return found
+
+
+def _is_within(a: Schema, b: Schema, known: Known, depth: int) -> bool:
     if "$ref" in a or "$ref" in b:  # keywords beside it may not count
         return "$ref" in a and "$ref" in b and len(b) == 1 and _same(a, b, ("$ref",))
-    if depth < MAX_DEPTH and any(implies(part, b, depth + 1) for part in a.get("allOf", ())):
+    if depth < MAX_DEPTH and any(implies(part, b, known, depth + 1) for part in a.get("allOf", ())):
         return True
     asserted = [k for k in b if k in ENFORCED]
     values = _constants(a)
     if values is not None and {"type", "enum", "const"}.issuperset(asserted):
         return all(_is_valid(value, b) for value in values)
-    return all(_implies_keyword(a, b, keyword, depth) for keyword in asserted)
+    return all(_implies_keyword(a, b, keyword, known, depth) for keyword in asserted)
 
 
-def _implies_keyword(a: Any, b: Any, keyword: str, depth: int) -> bool:
+def _implies_keyword(a: Any, b: Any, keyword: str, known: Known, depth: int) -> bool:
     if keyword == "allOf" and depth < MAX_DEPTH:
-        return all(implies(a, part, depth + 1) for part in b["allOf"])
+        return all(implies(a, part, known, depth + 1) for part in b["allOf"])
     if keyword == "type":
         return "type" in a and types_of(a) <= _with_integer(types_of(b))
     if keyword == "required":
@@ -82,11 +109,12 @@ def _implies_keyword(a: Any, b: Any, keyword: str, depth: int) -> bool:
     if keyword == "not":
         negated = b["not"]
         return _same(a, b, ("not",)) or (
-            isinstance(negated, dict) and exclude(a, negated, depth + 1)
+            isinstance(negated, dict) and exclude(a, negated, known, depth + 1)
         )
     if keyword == "properties" and b.keys().isdisjoint(_OBJECTS[1:]):
         return depth < MAX_DEPTH and all(
-            implies(_property(a, name), value, depth + 1) for name, value in b["properties"].items()
+            implies(_property(a, name), value, known, depth + 1)
+            for name, value in b["properties"].items()
         )
     if keyword in _ALONE:
         return _same(a, b, (keyword,))
@@ -103,13 +131,13 @@ def _same(a: Any, b: Any, keywords: tuple[str, ...]) -> bool:
     )
 
 
-def _denies(a: Any, b: Any, depth: int) -> bool:
+def _denies(a: Any, b: Any, known: Known, depth: int) -> bool:
     """Whether `a` has a `not` of something that `b` implies."""
     if "not" not in a or "$ref" in a:
         return False
     negated = a["not"]
     return any(
-        implies(b, one, depth + 1)
+        implies(b, one, known, depth + 1)
         for one in (negated if isinstance(negated, tuple) else (negated,))
     )
 
@@ -142,13 +170,13 @@ def _patterns_apart(a: Any, b: Any) -> bool:
         return False
 
 
-def _objects_apart(a: Any, b: Any, depth: int) -> bool:
+def _objects_apart(a: Any, b: Any, known: Known, depth: int) -> bool:
     """Whether values of both are objects, and a property that one of them needs cannot be."""
     if not any(schema.get("type") in ("object", ["object"]) for schema in (a, b)):
         return False
     for name in {*a.get("required", ()), *b.get("required", ())}:
         x, y = _property(a, name), _property(b, name)
-        if x is False or y is False or exclude(x, y, depth + 1):
+        if x is False or y is False or exclude(x, y, known, depth + 1):
             return True
     return False
 

@@ -50,9 +50,17 @@ def inside(pattern: str, *, widest: bool = False) -> Expr:
         return NOTHING
 
 
-@functools.lru_cache(maxsize=4096)
 def is_match(pattern: str, text: str, *, widest: bool = False) -> bool:
     """Whether `pattern` matches in `text` for every engine; `widest`: for any."""
+    ask = _is_match if len(text) <= _MAX_NAME_LEN else _is_match.__wrapped__
+    return ask(pattern, text, widest)
+
+
+_MAX_NAME_LEN = 100  # of texts that are remembered
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_match(pattern: str, text: str, widest: bool) -> bool:
     return matches(inside(pattern, widest=widest), canonical(text)[1:-1])
 
 

@@ -50,6 +50,15 @@ def spelled(ranges: Ranges) -> Expr:
 
 def quoted(text: str) -> Literal:
     """Exactly this string, canonically spelled, with its quotes."""
+    return _quoted(text) if len(text) <= _MAX_NAME_LEN else _quoted.__wrapped__(text)
+
+
+# Names come again and again, in one schema and from schema to schema; long texts do not.
+_MAX_NAME_LEN = 100
+
+
+@functools.lru_cache(maxsize=4096)
+def _quoted(text: str) -> Literal:
     return literal(json.dumps(text, ensure_ascii=False))
 
 
