@@ -254,6 +254,7 @@ def add_first_bytes(mem: Words, e: int, words: Words) -> None:
         if mem[mark] == mem[EPOCH]:
             continue
         mem[mark] = mem[EPOCH]
+        work(mem, 1)
         kind = kind_of(mem, e)
         if kind == SET:
             for k in range(SET_WORDS):

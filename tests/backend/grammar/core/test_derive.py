@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from support.core import Core, matches, words
 
 from sestina.backend.grammar.core import intern
-from sestina.backend.grammar.core.memory import EMPTY, EPSILON, NUM_BYTES
+from sestina.backend.grammar.core.memory import EMPTY, EPSILON, NUM_BYTES, WORK
 from sestina.backend.grammar.limits import Limits
 from sestina.lang import grammar_ir as ir
 from sestina.lang.errors import ConstraintLimitExceeded
@@ -105,3 +105,12 @@ def test_a_derivative_takes_each_part_once(core: Core) -> None:
             core.alt([core.cat(e, core.literal(b"c")), core.cat(e, core.byte_set(1 << i))]), 1, 2
         )
     core.derivative(e, ord("a"))
+
+
+def test_looking_for_first_bytes_is_work(core: Core) -> None:
+    """A mask asks it of each tail of a long sequence whose parts may all be left out."""
+    e = EPSILON
+    for i in range(1000):
+        e = core.cat(core.repeat(core.make(ir.byte_range(97, 98 + i % 20)), 0, 1), e)
+    assert core.first_bytes(e) == set(range(97, 118))
+    assert core.mem[WORK] > 1000
