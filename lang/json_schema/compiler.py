@@ -28,7 +28,7 @@ from sestina.lang.errors import (
 from sestina.lang.expr import either
 from sestina.lang.grammar_check import is_productive, left_recursion
 from sestina.lang.grammar_ir import NOTHING, Expr, Grammar, Rule
-from sestina.lang.json_schema import merge, scalars, values
+from sestina.lang.json_schema import merge, scalars
 from sestina.lang.json_schema.arrays import lower_array
 from sestina.lang.json_schema.choosing import ways
 from sestina.lang.json_schema.contents import Contents
@@ -364,23 +364,6 @@ class Compiler:
         lower = lower_witnessed if needs_witness(schema) else lower_object
         return lower(self, schema, pointer, layout)
 
-    def constants(self, schema: Any, pointer: str) -> list[Any] | None:
-        """The values of a schema that lists them; None if it does not."""
-        for _ in range(MAX_INLINE_DEPTH):
-            schema = self.checked(schema, pointer)
-            if isinstance(schema, bool):
-                return None
-            if "enum" in schema or "const" in schema:
-                return values.members(self, schema, pointer)
-            if {k for k in schema if k in ENFORCED} == {"$ref"}:
-                schema, pointer = self.resolve(schema["$ref"], pointer)
-                continue
-            if schema.get("type") == "boolean" and not _ALTERNATIVES & schema.keys():
-                plain = {"enum": [False, True], **schema}
-                return values.members(self, plain, pointer)
-            return None
-        return None
-
     def any_value(self, layout: Layout) -> Expr:
         if layout.indent:
             return self.rule(self.any_json, ANYWHERE, layout)
@@ -402,8 +385,6 @@ def _any_value(layout: Layout) -> Expr:
     compiler.rules[ANYWHERE] = NOTHING  # it stands for what is being made
     return compiler.by_type(compiler.any_json, ANYWHERE, layout)
 
-
-_ALTERNATIVES = frozenset({"anyOf", "oneOf"})
 
 _BY_TYPE: Mapping[str, Callable[[Compiler, Schema, str, Layout], Expr]] = MappingProxyType(
     {

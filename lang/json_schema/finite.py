@@ -9,7 +9,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from sestina.lang import json_text
-from sestina.lang.json_schema.keywords import Schema, bounds_of, types_of
+from sestina.lang.json_schema import values
+from sestina.lang.json_schema.keywords import ENFORCED, Schema, bounds_of, types_of
 from sestina.lang.json_schema.refs import child
 from sestina.lang.json_schema.values import Validator
 
@@ -20,6 +21,22 @@ MAX_DEPTH = 12
 MAX_VALUES = 10_000
 MAX_COMPARED = 500  # values that other keywords list: each is looked up in these
 MAX_INTEGERS = 64
+
+
+def plain_constants(compiler: Compiler, schema: Any, pointer: str) -> list[Any] | None:
+    """The values of a schema that is nothing but a list of them; None of any other."""
+    for _ in range(MAX_DEPTH):
+        schema = compiler.checked(schema, pointer)
+        if isinstance(schema, bool):
+            return None
+        if "enum" in schema or "const" in schema:
+            return values.members(compiler, schema, pointer)
+        if {k for k in schema if k in ENFORCED} != {"$ref"}:
+            if schema.get("type") != "boolean" or schema.keys() & {"anyOf", "oneOf"}:
+                return None
+            return values.members(compiler, {"enum": [False, True], **schema}, pointer)
+        schema, pointer = compiler.resolve(schema["$ref"], pointer)
+    return None
 
 
 def finite_values(compiler: Compiler, schema: Any, pointer: str) -> list[list[Any]] | None:

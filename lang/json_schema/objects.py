@@ -25,6 +25,7 @@ from sestina.lang.json_schema import telling_apart
 from sestina.lang.json_schema.any_order import any_order
 from sestina.lang.json_schema.breaches import Breach, Breaching
 from sestina.lang.json_schema.counting import AtLeast, Member, counted
+from sestina.lang.json_schema.finite import plain_constants
 from sestina.lang.json_schema.key_classes import canonical, is_match, partition
 from sestina.lang.json_schema.keywords import Schema, size
 from sestina.lang.json_schema.layout import Layout, parse
@@ -96,7 +97,7 @@ class _Object:
         if allowed is True or allowed == {}:
             return self.known
         where = child(self.pointer, "propertyNames")
-        finite = self.compiler.constants(allowed, where)
+        finite = plain_constants(self.compiler, allowed, where)
         if finite is None:
             self.keys = key_language(self.compiler, allowed, where)
             return self.known

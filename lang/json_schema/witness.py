@@ -16,6 +16,7 @@ from sestina.lang.expr import either, seq
 from sestina.lang.grammar_ir import And, Expr, Not
 from sestina.lang.json_schema import values
 from sestina.lang.json_schema.breaches import MAX_BREACHES, Breach
+from sestina.lang.json_schema.finite import plain_constants
 from sestina.lang.json_schema.key_classes import inside, is_match
 from sestina.lang.json_schema.keywords import Schema
 from sestina.lang.json_schema.layout import Layout
@@ -90,7 +91,7 @@ def _names(compiler: Compiler, schema: Schema, pointer: str) -> list[str]:
     """The names that are not extra."""
     names = dict.fromkeys((*schema.get("properties", ()), *schema.get("required", ())))
     allowed = schema.get("propertyNames", True)
-    listed = None if allowed is True else compiler.constants(allowed, pointer)
+    listed = None if allowed is True else plain_constants(compiler, allowed, pointer)
     return [*names, *(n for n in listed or () if isinstance(n, str) and n not in names)]
 
 
