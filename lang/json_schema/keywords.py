@@ -14,7 +14,7 @@ unknown keywords. Some are enforced within limits, and raise UnsupportedConstrai
                                 whose names cannot be listed, the first characters are counted
     uniqueItems                 of few constants, or with maxItems 1
     contains                    with bounds of up to 1,024 states; one for each array
-    multipleOf                  up to 1,000 states of remainders (factors 2 and 5 hardly count), or
+    multipleOf                  up to 4,000 states of remainders (factors 2 and 5 hardly count), or
                                 2,000 times digits beside bounds; the negation of integers
     format                      all of 2020-12; hostname, idn-email, idn-hostname and regex but for
                                 what docs/limits.md lists
