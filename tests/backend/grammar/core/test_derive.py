@@ -114,3 +114,15 @@ def test_looking_for_first_bytes_is_work(core: Core) -> None:
         e = core.cat(core.repeat(core.make(ir.byte_range(97, 98 + i % 20)), 0, 1), e)
     assert core.first_bytes(e) == set(range(97, 118))
     assert core.mem[WORK] > 1000
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_byte_is_told_from_far_ones(core: Core, is_first: bool) -> None:
+    """A class that a set leaves may have bytes in several words, of which a literal takes one."""
+    makers = [
+        lambda: core.cat(core.byte_set(1 << 97 | 1 << 233), core.literal(b"c")),
+        lambda: core.literal(b"abb"),
+    ]
+    e = core.alt([make() for make in (makers if is_first else reversed(makers))])
+    classes = core.classes(e)
+    assert len({classes[97], classes[233], classes[98]}) == 3

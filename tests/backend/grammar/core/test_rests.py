@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.core import Core, dense_mask, tokens_in
@@ -98,6 +99,33 @@ def test_masks_of_bounded_ands(trie: TokenTrie, node: ir.Expr, end: str, text: b
     row = np.zeros(trie.num_words, np.int32)
     cache._run(masks.fill, core.budget, e, row)
     assert tokens_in(row) == dense_mask(core, e, trie.trie)
+
+
+@pytest.mark.parametrize("owed", [20, 31, 32, 33])
+@pytest.mark.parametrize("hi", [64, 83, 84, 85, 94, 95, 96, 97, 98, 120])
+def test_bounds_that_only_endings_run_into(trie: TokenTrie, owed: int, hi: int) -> None:
+    """The longest token fits the bound, and what must follow it may not."""
+    owes = ir.Concat((ir.Repeat(SPACE, 64, 64), ir.Repeat(LETTERS, owed, owed)))
+    node = ir.And((ir.Alt((owes, LETTERS)), ir.Repeat(ir.byte_range(32, 126), 0, hi)))
+    core, cache = shared_masks(trie)
+    e = core.state(node)
+    row = np.zeros(trie.num_words, np.int32)
+    cache._run(masks.fill, core.budget, e, row)
+    assert trie.max_len == 64
+    assert (trie.token_bytes.index(b" " * 64) in tokens_in(row)) == (64 + owed <= hi)
+    assert tokens_in(row) == dense_mask(core, e, trie.trie)
+
+
+@pytest.mark.parametrize("hi", [97, 100, 101, 102])
+def test_the_last_byte_of_a_token_may_lead_far(trie: TokenTrie, hi: int) -> None:
+    """Nothing is below that node, so that all that is there leads back to its row."""
+    owes = ir.Concat((ir.literal(" a"), ir.Repeat(LETTERS, 100, 100)))
+    node = ir.And((ir.Alt((SPACE, owes)), ir.Repeat(ir.byte_range(32, 126), 0, hi)))
+    core, cache = shared_masks(trie)
+    e = core.state(ir.Concat((node, ir.literal('"'))))
+    row = np.zeros(trie.num_words, np.int32)
+    cache._run(masks.fill, core.budget, e, row)
+    assert (trie.token_bytes.index(b" a") in tokens_in(row)) == (hi >= 102)
 
 
 @given(bounded(), st.integers(0, 80), st.data())
