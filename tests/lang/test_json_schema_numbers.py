@@ -107,7 +107,11 @@ def test_multiples_between_bounds(
     for value in near(schema, [*values, *multiples]):
         text = json.dumps(value)
         taken = accepts(grammar, text)
-        assert taken == is_valid(exact(value), schema) or ("e" in text and not taken), text
+        expected = is_valid(exact(value), schema)
+        if kind == "number":  # as above: to a double, some bounds are the value itself
+            exclusive = (bounds.get("exclusiveMinimum"), bounds.get("exclusiveMaximum"))
+            expected = expected and all(float(b) != value for b in exclusive if b is not None)
+        assert taken == expected or ("e" in text and not taken), text
 
 
 @QUIET
