@@ -16,7 +16,7 @@ from support.ir_matcher import accepts
 from sestina.lang import errors
 from sestina.lang import grammar_ir as ir
 from sestina.lang.constraint import json_schema
-from sestina.lang.json_schema.number import constant
+from sestina.lang.json_schema.number import MAX_EXPONENT, constant
 
 QUIET = settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 NOTHING = ir.Grammar(ir.NOTHING)
@@ -76,6 +76,12 @@ def near(schema: dict[str, Any], values: list[float]) -> list[float]:
     return [*values, *limits, *steps, *around, *(int(b) for b in limits)]
 
 
+def cannot_tell(value: float, bounds: dict[str, Any]) -> bool:
+    """Whether a double cannot tell the value from an exclusive bound that it is not."""
+    exclusive = (bounds.get("exclusiveMinimum"), bounds.get("exclusiveMaximum"))
+    return any(float(b) == value and exact(b) != exact(value) for b in exclusive if b is not None)
+
+
 @QUIET
 @given(st.sampled_from(["integer", "number"]), BOUNDS, st.lists(VALUES, max_size=8))
 def test_bounds_are_exact_as_json_dumps_writes(
@@ -108,9 +114,8 @@ def test_multiples_between_bounds(
         text = json.dumps(value)
         taken = accepts(grammar, text)
         expected = is_valid(exact(value), schema)
-        if kind == "number":  # as above: to a double, some bounds are the value itself
-            exclusive = (bounds.get("exclusiveMinimum"), bounds.get("exclusiveMaximum"))
-            expected = expected and all(float(b) != value for b in exclusive if b is not None)
+        if kind == "number" and cannot_tell(value, bounds):
+            continue  # read as integers it lies beyond the bound, read as doubles upon it
         assert taken == expected or ("e" in text and not taken), text
 
 
@@ -172,7 +177,8 @@ def test_a_constant_has_every_spelling_of_its_value(value: float, zeros: int) ->
     grammar = ir.Grammar(constant(value))
     plain = f"{Decimal(json.dumps(value)):f}"
     longer = plain + ("" if "." in plain else ".") + "0" * (zeros + 1)
-    assert all(accepts(grammar, text) for text in (json.dumps(value), plain, longer))
+    without_exponent = (plain, longer) if abs(Decimal(plain).adjusted()) <= MAX_EXPONENT else ()
+    assert all(accepts(grammar, text) for text in (json.dumps(value), *without_exponent))
     assert not any(accepts(grammar, text) for text in (longer + "1", "0" + plain, plain + "."))
 
 
