@@ -6,19 +6,18 @@ It knows sequences and their tasks, not programs. Everything here runs on the en
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from sestina.backend.batch import KVPool, Model
 from sestina.backend.cache.kv_cache import KVCache
 from sestina.backend.sampling.sampler import Sampled, SampleRow, sample
 from sestina.backend.scheduler import policy
+from sestina.backend.scheduler.admission import Admission
 from sestina.backend.scheduler.build import Chunk, build_batch, logits_from
 from sestina.backend.scheduler.faults import as_sestina_error, failing
 from sestina.backend.scheduler.scoring import score_known_tokens
@@ -57,12 +56,16 @@ class Scheduler:
             num_rows=options.max_running,
             max_len=self.max_len,
         )
-        self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []  # oldest first
+        self.admission = Admission(self.cache, self.running, options.max_running)
         self.num_steps = 0
         self.num_preempted = 0
         self.busy_s = 0.0
-        self._next_order = 0
+
+    @property
+    def waiting(self) -> Collection[Sequence]:
+        """What is not in the batch yet."""
+        return self.admission.waiting
 
     # ---- what a task does with its sequence
 
@@ -72,11 +75,8 @@ class Scheduler:
             # Still admitted: it goes on in the next step. What is computed already but has its
             # logits wanted only now is computed again.
             self.cache.truncate(sequence.kv, sequence.tokens, sequence.match_limit)
-        elif not sequence.is_waiting:
-            sequence.order, self._next_order = self._next_order, self._next_order + 1
-            sequence.queued_at = time.monotonic()
-            sequence.is_waiting = True
-            self.waiting.append(sequence)
+        else:
+            self.admission.add(sequence)
 
     def remove(self, sequence: Sequence) -> None:
         """Stop computing; what is computed stays cached, evictable. Idempotent."""
@@ -84,9 +84,8 @@ class Scheduler:
             self.running.remove(sequence)
             self.cache.detach(sequence.kv, sequence.tokens)
             sequence.kv = None
-        elif sequence.is_waiting:
-            sequence.is_waiting = False
-            self.waiting.remove(sequence)
+        else:
+            self.admission.discard(sequence)
 
     def truncate(self, sequence: Sequence, length: int) -> None:
         """Drop the sequence's tokens from `length` on, and their keys and values."""
@@ -107,7 +106,7 @@ class Scheduler:
 
     def step(self) -> bool:
         """Admit, plan, compute, deliver. False when there was nothing to compute."""
-        self._admit()
+        self.admission.admit()
         chunks = self._plan()
         if not chunks:
             return False
@@ -124,51 +123,6 @@ class Scheduler:
                 task.on_error(error)
         self.busy_s += time.monotonic() - started
         return True
-
-    def _admit(self) -> None:
-        """Move waiting sequences into the batch, first come first served.
-
-        A sequence whose prefix is being prefilled right now waits for it, and lets others pass;
-        one that does not fit yet stops admission, so that it cannot be starved by smaller ones.
-        """
-        passed_over: list[Sequence] = []
-        while self.waiting and len(self.running) < self.options.max_running:
-            sequence = self.waiting.popleft()
-            limit = sequence.match_limit
-            cached = self.cache.cached_len(sequence.tokens[:limit], sequence.namespace, limit)
-            if policy.should_wait(
-                sequence.tokens[:limit], cached, self._prefilling(sequence.namespace)
-            ):
-                passed_over.append(sequence)
-                continue
-            needed = sequence.num_wanted - cached + len(self.running)
-            if self.running and needed > self.cache.num_available - cached:
-                self.waiting.appendleft(sequence)
-                break
-            self._start(sequence)
-        self.waiting.extendleft(reversed(passed_over))
-
-    def _prefilling(self, namespace: str) -> list[NDArray[np.int32]]:
-        return [
-            s.tokens[: s.num_wanted]
-            for s in self.running
-            if s.num_pending > policy.SHORT_RUN and s.namespace == namespace
-        ]
-
-    def _start(self, sequence: Sequence) -> None:
-        limit = sequence.match_limit
-        kv = self.cache.attach(sequence.tokens, sequence.namespace, limit)
-        if kv is None or sequence.task is None:
-            raise InternalError("admitted a sequence without a free row or a task")
-        sequence.kv = kv
-        sequence.is_waiting = False
-        counters = sequence.task.counters
-        # Only what this line of tokens never had before: not its own work found again.
-        counters.cached += sequence.num_text(sequence.reached, kv.computed_len)
-        counters.queued_s += time.monotonic() - sequence.queued_at
-        sequence.reached = max(sequence.reached, kv.computed_len)
-        self.running.append(sequence)
-        self.running.sort(key=lambda s: s.order)
 
     def _plan(self) -> list[Chunk]:
         """Who runs how many tokens, with slots taken; preempts the newest when memory is short."""
@@ -204,9 +158,7 @@ class Scheduler:
         if victim.kv is not None:
             self.cache.detach(victim.kv, victim.tokens)
             victim.kv = None
-        victim.queued_at = time.monotonic()
-        victim.is_waiting = True
-        self.waiting.appendleft(victim)
+        self.admission.put_back(victim)
         self.num_preempted += 1
 
     def _compute(self, chunks: list[Chunk]) -> _Computed:
