@@ -1,0 +1,400 @@
+"""Sixteen lanes as values of numba code: one 512-bit register, or what a CPU has instead.
+
+A loop that LLVM vectorises by itself reaches a fraction of what a CPU can do where a sum is the
+result: it picks narrow registers and few sums side by side. These functions are used like numbers
+inside compiled code, and each becomes one or two instructions:
+
+    total = f32_zero()
+    for k in range(0, width, 16):
+        total = f32_fma(f32_load(x, k), f32_load(w, k), total)
+    return f32_sum(total)
+
+Arrays are addressed as if flat, by the number of an element counted through all axes (no bounds
+check, any alignment), so they must be C-contiguous. All but `i32_dot` and `bf16_dot` is LLVM that
+any CPU has, in narrower registers if need be; those two are one instruction on CPUs with AVX-512
+VNNI and BF16, and elsewhere the same sums in plain LLVM. Nothing here can be called from Python.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, models, register_model
+
+F32, I8, I16, I32, I64 = ir.FloatType(), *(ir.IntType(bits) for bits in (8, 16, 32, 64))
+
+
+class Vector(types.Type):  # type: ignore[misc]
+    """The numba type of `count` lanes of an LLVM type."""
+
+    def __init__(self, name: str, lane: ir.Type, count: int) -> None:
+        super().__init__(name)
+        self.llvm = ir.VectorType(lane, count)
+
+
+f32x16 = Vector("f32x16", F32, 16)
+i32x16 = Vector("i32x16", I32, 16)
+i16x32 = Vector("i16x32", I16, 32)
+bf16x32 = Vector("bf16x32", I16, 32)  # as bits
+
+
+@register_model(Vector)
+class VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, vector: Vector) -> None:
+        super().__init__(manager, vector, vector.llvm)
+
+
+def has_feature(name: str) -> bool:
+    """Whether this CPU, for which all is compiled, has an instruction set ("avx512vnni")."""
+    return bool(llvm.get_host_cpu_features().get(name, False))
+
+
+# ---- memory -----------------------------------------------------------------------------------
+
+
+def _address(context: Any, builder: ir.IRBuilder, signature: Any, args: Any, first: int = 0) -> Any:
+    """Of the element that the arguments `first` (an array) and the next (an index) name."""
+    array = context.make_array(signature.args[first])(context, builder, args[first])
+    return builder.gep(array.data, [args[first + 1]])
+
+
+def _load(builder: ir.IRBuilder, pointer: Any, what: ir.Type) -> Any:
+    value = builder.load(builder.bitcast(pointer, what.as_pointer()))
+    value.align = 1
+    return value
+
+
+def _store(context: Any, builder: ir.IRBuilder, value: Any, pointer: Any) -> Any:
+    builder.store(value, builder.bitcast(pointer, value.type.as_pointer())).align = 1
+    return context.get_dummy_value()
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def f32_load(typing: Any, array: Any, index: Any) -> Any:
+    """16 lanes of a float32 array."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _load(builder, _address(context, builder, signature, args), f32x16.llvm)
+
+    return f32x16(array, types.intp), build
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def f32_load_bf16(typing: Any, array: Any, index: Any) -> Any:
+    """16 lanes of an array of bfloat16 bits (uint16), widened."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = _address(context, builder, signature, args)
+        bits = builder.zext(_load(builder, pointer, ir.VectorType(I16, 16)), i32x16.llvm)
+        return builder.bitcast(builder.shl(bits, _constant(16, i32x16)), f32x16.llvm)
+
+    return f32x16(array, types.intp), build
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def f32_store(typing: Any, value: Any, array: Any, index: Any) -> Any:
+    """Write 16 lanes into a float32 array."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _store(context, builder, args[0], _address(context, builder, signature, args, 1))
+
+    return types.void(f32x16, array, types.intp), build
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def i16_load_i8(typing: Any, array: Any, index: Any) -> Any:
+    """32 lanes of an int8 array, widened."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = _address(context, builder, signature, args)
+        return builder.sext(_load(builder, pointer, ir.VectorType(I8, 32)), i16x32.llvm)
+
+    return i16x32(array, types.intp), build
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def i16_splat4(typing: Any, array: Any, index: Any) -> Any:
+    """Four numbers of an int16 array, eight times over."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        four = _load(builder, _address(context, builder, signature, args), I64)
+        return builder.bitcast(_splat(builder, four, 8), i16x32.llvm)
+
+    return i16x32(array, types.intp), build
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def bf16_load(typing: Any, array: Any, index: Any) -> Any:
+    """32 lanes of an array of bfloat16 bits (uint16)."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _load(builder, _address(context, builder, signature, args), bf16x32.llvm)
+
+    return bf16x32(array, types.intp), build
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def bf16_splat2(typing: Any, array: Any, index: Any) -> Any:
+    """Two numbers of an array of bfloat16 bits (uint16), sixteen times over."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        two = _load(builder, _address(context, builder, signature, args), I32)
+        return builder.bitcast(_splat(builder, two, 16), bf16x32.llvm)
+
+    return bf16x32(array, types.intp), build
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def bf16_store(typing: Any, value: Any, array: Any, index: Any) -> Any:
+    """Write 32 lanes into an array of bfloat16 bits (uint16)."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _store(context, builder, args[0], _address(context, builder, signature, args, 1))
+
+    return types.void(bf16x32, array, types.intp), build
+
+
+# ---- one float32 per lane ---------------------------------------------------------------------
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def f32_zero(typing: Any) -> Any:
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return ir.Constant(f32x16.llvm, None)
+
+    return f32x16(), build
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def f32_splat(typing: Any, value: Any) -> Any:
+    """The same number in all lanes."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _splat(builder, args[0], 16)
+
+    return f32x16(types.float32), build
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def f32_add(typing: Any, a: Any, b: Any) -> Any:
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.fadd(*args)
+
+    return f32x16(f32x16, f32x16), build
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def f32_sub(typing: Any, a: Any, b: Any) -> Any:
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.fsub(*args)
+
+    return f32x16(f32x16, f32x16), build
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def f32_mul(typing: Any, a: Any, b: Any) -> Any:
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.fmul(*args)
+
+    return f32x16(f32x16, f32x16), build
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def f32_max(typing: Any, a: Any, b: Any) -> Any:
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.select(builder.fcmp_ordered(">", *args), *args)
+
+    return f32x16(f32x16, f32x16), build
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def f32_fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
+    """a * b + c, rounded once."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _call(builder, "llvm.fma.v16f32", f32x16.llvm, args)
+
+    return f32x16(f32x16, f32x16, f32x16), build
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def f32_sum(typing: Any, a: Any) -> Any:
+    """The lanes' sum, pairs first: ((0+8)+(4+12)) + ..., the same on all CPUs."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _fold(builder, args[0], builder.fadd)
+
+    return types.float32(f32x16), build
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def f32_top(typing: Any, a: Any) -> Any:
+    """The largest lane."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        def larger(a: Any, b: Any) -> Any:
+            return builder.select(builder.fcmp_ordered(">", a, b), a, b)
+
+        return _fold(builder, args[0], larger)
+
+    return types.float32(f32x16), build
+
+
+# ---- integers, and bfloat16 -------------------------------------------------------------------
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def i32_zero(typing: Any) -> Any:
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return ir.Constant(i32x16.llvm, None)
+
+    return i32x16(), build
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def i32_dot(typing: Any, total: Any, a: Any, b: Any) -> Any:
+    """total[i] + a[2i] * b[2i] + a[2i + 1] * b[2i + 1]; wraps around at 32 bits."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if has_feature("avx512vnni"):
+            a, b = (builder.bitcast(arg, i32x16.llvm) for arg in args[1:])
+            name = "llvm.x86.avx512.vpdpwssd.512"
+            return _call(builder, name, i32x16.llvm, [args[0], a, b])
+        a, b = (builder.sext(arg, ir.VectorType(I32, 32)) for arg in args[1:])
+        return builder.add(args[0], builder.add(*_pairs(builder, builder.mul(a, b))))
+
+    return i32x16(i32x16, i16x32, i16x32), build
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def i32_add_pairs(typing: Any, a: Any, b: Any) -> Any:
+    """a[0] + a[1], a[2] + a[3], ..., then those of b."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        every = ir.VectorType(I32, 16)
+        sides = [
+            builder.shuffle_vector(*args, ir.Constant(every, list(range(side, 32, 2))))
+            for side in (0, 1)
+        ]
+        return builder.add(*sides)
+
+    return i32x16(i32x16, i32x16), build
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def f32_of_i32(typing: Any, a: Any) -> Any:
+    """Rounded to nearest."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.sitofp(args[0], f32x16.llvm)
+
+    return f32x16(i32x16), build
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def bf16_of_f32(typing: Any, a: Any, b: Any) -> Any:
+    """The lanes of a, then those of b, rounded to nearest even; of finite numbers."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        order = ir.Constant(ir.VectorType(I32, 32), list(range(32)))
+        bits = builder.bitcast(builder.shuffle_vector(*args, order), ir.VectorType(I32, 32))
+        many = {"typ": ir.VectorType(I32, 32)}
+        last = builder.and_(builder.lshr(bits, _splat_of(16, **many)), _splat_of(1, **many))
+        rounded = builder.add(bits, builder.add(last, _splat_of(0x7FFF, **many)))
+        return builder.trunc(builder.lshr(rounded, _splat_of(16, **many)), bf16x32.llvm)
+
+    return bf16x32(f32x16, f32x16), build
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def bf16_dot(typing: Any, total: Any, a: Any, b: Any) -> Any:
+    """total[i] + a[2i] * b[2i] + a[2i + 1] * b[2i + 1] in float32.
+
+    The instruction flushes denormals and rounds each step; the plain form rounds as float32 does.
+    """
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if has_feature("avx512bf16"):
+            name, pairs = "llvm.x86.avx512bf16.dpbf16ps.512", ir.VectorType(_Bfloat(), 32)
+            a, b = (builder.bitcast(arg, pairs) for arg in args[1:])
+            return _call(builder, name, f32x16.llvm, [args[0], a, b])
+        return _bf16_dot(builder, *args)
+
+    return f32x16(f32x16, bf16x32, bf16x32), build
+
+
+def _bf16_dot(builder: ir.IRBuilder, total: Any, a: Any, b: Any) -> Any:
+    """The odd numbers are the upper halves of 32-bit words, the even ones the lower."""
+    a, b = (builder.bitcast(bits, i32x16.llvm) for bits in (a, b))
+    upper = _constant(-65536, i32x16)
+    for part in (
+        lambda bits: builder.and_(bits, upper),
+        lambda bits: builder.shl(bits, _constant(16, i32x16)),
+    ):
+        x, y = (builder.bitcast(part(bits), f32x16.llvm) for bits in (a, b))
+        total = _call(builder, "llvm.fma.v16f32", f32x16.llvm, [x, y, total])
+    return total
+
+
+class _Bfloat(ir.Type):  # type: ignore[misc]
+    """LLVM's bfloat, which llvmlite has no name for."""
+
+    def _to_string(self) -> str:
+        return "bfloat"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Bfloat)
+
+    def __hash__(self) -> int:
+        return hash(_Bfloat)
+
+
+# ---- building blocks --------------------------------------------------------------------------
+
+
+def _constant(value: int, vector: Vector) -> Any:
+    return _splat_of(value, vector.llvm)
+
+
+def _splat_of(value: int, typ: Any) -> Any:
+    return ir.Constant(typ, [value] * typ.count)
+
+
+def _splat(builder: ir.IRBuilder, value: Any, count: int) -> Any:
+    undefined = ir.Constant(ir.VectorType(value.type, count), ir.Undefined)
+    one = builder.insert_element(undefined, value, I32(0))
+    return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(I32, count), None))
+
+
+def _pairs(builder: ir.IRBuilder, value: Any) -> list[Any]:
+    """The even lanes and the odd ones."""
+    half = ir.VectorType(I32, value.type.count // 2)
+    return [
+        builder.shuffle_vector(
+            value, value, ir.Constant(half, list(range(side, value.type.count, 2)))
+        )
+        for side in (0, 1)
+    ]
+
+
+def _fold(builder: ir.IRBuilder, value: Any, join: Any) -> Any:
+    """All lanes joined, upper half onto lower half."""
+    while value.type.count > 1:
+        half = value.type.count // 2
+        low, high = (
+            builder.shuffle_vector(
+                value, value, ir.Constant(ir.VectorType(I32, half), list(range(at, at + half)))
+            )
+            for at in (0, half)
+        )
+        value = join(low, high)
+    return builder.extract_element(value, I32(0))
+
+
+def _call(builder: ir.IRBuilder, name: str, result: ir.Type, arguments: Any) -> Any:
+    kind = ir.FunctionType(result, [argument.type for argument in arguments])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
