@@ -28,7 +28,7 @@ from numba.extending import intrinsic, models, register_model
 F32, I8, I16, I32, I64 = ir.FloatType(), *(ir.IntType(bits) for bits in (8, 16, 32, 64))
 
 
-class Vector(types.Type):  # type: ignore[misc]
+class Vector(types.Type):
     """The numba type of `count` lanes of an LLVM type."""
 
     def __init__(self, name: str, lane: ir.Type, count: int) -> None:
@@ -43,7 +43,7 @@ bf16x32 = Vector("bf16x32", I16, 32)  # as bits
 
 
 @register_model(Vector)
-class VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+class VectorModel(models.PrimitiveModel):
     def __init__(self, manager: Any, vector: Vector) -> None:
         super().__init__(manager, vector, vector.llvm)
 
@@ -73,7 +73,7 @@ def _store(context: Any, builder: ir.IRBuilder, value: Any, pointer: Any) -> Any
     return context.get_dummy_value()
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def f32_load(typing: Any, array: Any, index: Any) -> Any:
     """16 lanes of a float32 array."""
 
@@ -83,7 +83,7 @@ def f32_load(typing: Any, array: Any, index: Any) -> Any:
     return f32x16(array, types.intp), build
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def f32_load_bf16(typing: Any, array: Any, index: Any) -> Any:
     """16 lanes of an array of bfloat16 bits (uint16), widened."""
 
@@ -95,7 +95,7 @@ def f32_load_bf16(typing: Any, array: Any, index: Any) -> Any:
     return f32x16(array, types.intp), build
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def f32_store(typing: Any, value: Any, array: Any, index: Any) -> Any:
     """Write 16 lanes into a float32 array."""
 
@@ -105,7 +105,7 @@ def f32_store(typing: Any, value: Any, array: Any, index: Any) -> Any:
     return types.void(f32x16, array, types.intp), build
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def i16_load_i8(typing: Any, array: Any, index: Any) -> Any:
     """32 lanes of an int8 array, widened."""
 
@@ -116,7 +116,7 @@ def i16_load_i8(typing: Any, array: Any, index: Any) -> Any:
     return i16x32(array, types.intp), build
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def i16_splat4(typing: Any, array: Any, index: Any) -> Any:
     """Four numbers of an int16 array, eight times over."""
 
@@ -127,7 +127,7 @@ def i16_splat4(typing: Any, array: Any, index: Any) -> Any:
     return i16x32(array, types.intp), build
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def bf16_load(typing: Any, array: Any, index: Any) -> Any:
     """32 lanes of an array of bfloat16 bits (uint16)."""
 
@@ -137,7 +137,7 @@ def bf16_load(typing: Any, array: Any, index: Any) -> Any:
     return bf16x32(array, types.intp), build
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def bf16_splat2(typing: Any, array: Any, index: Any) -> Any:
     """Two numbers of an array of bfloat16 bits (uint16), sixteen times over."""
 
@@ -148,7 +148,7 @@ def bf16_splat2(typing: Any, array: Any, index: Any) -> Any:
     return bf16x32(array, types.intp), build
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def bf16_store(typing: Any, value: Any, array: Any, index: Any) -> Any:
     """Write 32 lanes into an array of bfloat16 bits (uint16)."""
 
@@ -161,7 +161,7 @@ def bf16_store(typing: Any, value: Any, array: Any, index: Any) -> Any:
 # ---- one float32 per lane ---------------------------------------------------------------------
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def f32_zero(typing: Any) -> Any:
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return ir.Constant(f32x16.llvm, None)
@@ -169,7 +169,7 @@ def f32_zero(typing: Any) -> Any:
     return f32x16(), build
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def f32_splat(typing: Any, value: Any) -> Any:
     """The same number in all lanes."""
 
@@ -179,7 +179,7 @@ def f32_splat(typing: Any, value: Any) -> Any:
     return f32x16(types.float32), build
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def f32_add(typing: Any, a: Any, b: Any) -> Any:
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.fadd(*args)
@@ -187,7 +187,7 @@ def f32_add(typing: Any, a: Any, b: Any) -> Any:
     return f32x16(f32x16, f32x16), build
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def f32_sub(typing: Any, a: Any, b: Any) -> Any:
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.fsub(*args)
@@ -195,7 +195,7 @@ def f32_sub(typing: Any, a: Any, b: Any) -> Any:
     return f32x16(f32x16, f32x16), build
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def f32_mul(typing: Any, a: Any, b: Any) -> Any:
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.fmul(*args)
@@ -203,7 +203,7 @@ def f32_mul(typing: Any, a: Any, b: Any) -> Any:
     return f32x16(f32x16, f32x16), build
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def f32_max(typing: Any, a: Any, b: Any) -> Any:
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.select(builder.fcmp_ordered(">", *args), *args)
@@ -211,7 +211,7 @@ def f32_max(typing: Any, a: Any, b: Any) -> Any:
     return f32x16(f32x16, f32x16), build
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def f32_fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
     """a * b + c, rounded once."""
 
@@ -221,7 +221,7 @@ def f32_fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
     return f32x16(f32x16, f32x16, f32x16), build
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def f32_sum(typing: Any, a: Any) -> Any:
     """The lanes' sum, pairs first: ((0+8)+(4+12)) + ..., the same on all CPUs."""
 
@@ -231,7 +231,7 @@ def f32_sum(typing: Any, a: Any) -> Any:
     return types.float32(f32x16), build
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def f32_top(typing: Any, a: Any) -> Any:
     """The largest lane."""
 
@@ -247,7 +247,7 @@ def f32_top(typing: Any, a: Any) -> Any:
 # ---- integers, and bfloat16 -------------------------------------------------------------------
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def i32_zero(typing: Any) -> Any:
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return ir.Constant(i32x16.llvm, None)
@@ -255,7 +255,7 @@ def i32_zero(typing: Any) -> Any:
     return i32x16(), build
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def i32_dot(typing: Any, total: Any, a: Any, b: Any) -> Any:
     """total[i] + a[2i] * b[2i] + a[2i + 1] * b[2i + 1]; wraps around at 32 bits."""
 
@@ -270,7 +270,7 @@ def i32_dot(typing: Any, total: Any, a: Any, b: Any) -> Any:
     return i32x16(i32x16, i16x32, i16x32), build
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def i32_add_pairs(typing: Any, a: Any, b: Any) -> Any:
     """a[0] + a[1], a[2] + a[3], ..., then those of b."""
 
@@ -285,7 +285,7 @@ def i32_add_pairs(typing: Any, a: Any, b: Any) -> Any:
     return i32x16(i32x16, i32x16), build
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def f32_of_i32(typing: Any, a: Any) -> Any:
     """Rounded to nearest."""
 
@@ -295,7 +295,7 @@ def f32_of_i32(typing: Any, a: Any) -> Any:
     return f32x16(i32x16), build
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def bf16_of_f32(typing: Any, a: Any, b: Any) -> Any:
     """The lanes of a, then those of b, rounded to nearest even; of finite numbers."""
 
@@ -310,7 +310,7 @@ def bf16_of_f32(typing: Any, a: Any, b: Any) -> Any:
     return bf16x32(f32x16, f32x16), build
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def bf16_dot(typing: Any, total: Any, a: Any, b: Any) -> Any:
     """total[i] + a[2i] * b[2i] + a[2i + 1] * b[2i + 1] in float32.
 
