@@ -11,10 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sestina.backend.cache.page_pool import PagePool
+from sestina.backend.cache.page_pool import PagePool, Slots
 from sestina.backend.cache.page_table import PageTable
 from sestina.backend.cache.radix_tree import Lease, RadixTree
 from sestina.lang.errors import InternalError
+
+MIN_RUN = 16
+"""From so many tokens on a chunk gets neighbouring slots for itself, where there are any."""
 
 
 @dataclass(slots=True, eq=False)
@@ -30,7 +33,15 @@ class KVHandle:
     row: int
     lease: Lease | None
     tree_len: int
-    computed_len: int
+    _computed_lens: NDArray[np.int64]  # `KVCache.computed_lens`
+
+    @property
+    def computed_len(self) -> int:
+        return int(self._computed_lens[self.row])
+
+    @computed_len.setter
+    def computed_len(self, value: int) -> None:
+        self._computed_lens[self.row] = value
 
     @property
     def num_held(self) -> int:
@@ -38,12 +49,16 @@ class KVHandle:
 
 
 class KVCache:
-    """Pages, page table and radix tree as one: free + cached + held == total, always."""
+    """Pages, page table and radix tree as one: free + cached + held == total, always.
+
+    computed_lens: int64 [R], the `computed_len` of each row's handle.
+    """
 
     def __init__(self, *, num_slots: int, num_rows: int, max_len: int) -> None:
         self.pool = PagePool(num_slots)
         self.table = PageTable(num_rows, max_len)
         self.tree = RadixTree(self.pool)
+        self.computed_lens = np.zeros(num_rows, np.int64)
         self.num_evicted = 0
 
     @property
@@ -66,23 +81,50 @@ class KVCache:
         match = self.tree.match(tokens, namespace, limit)
         lease = self.tree.lock(match.node)
         self.table.write(row, 0, match.slots)
-        return KVHandle(namespace, row, lease, match.length, match.length)
+        self.computed_lens[row] = match.length
+        return KVHandle(namespace, row, lease, match.length, self.computed_lens)
 
-    def extend(self, handle: KVHandle, num_tokens: int) -> NDArray[np.int32] | None:
+    def extend(self, handle: KVHandle, num_tokens: int) -> Slots | None:
         """Take slots for the next tokens, evicting if need be; None when there are not enough.
 
         The caller computes the tokens before anything else reads the handle.
         """
-        short = num_tokens - self.pool.num_free
+        return self.extend_rows(np.array([handle.row]), np.array([num_tokens]))
+
+    def extend_rows(self, rows: NDArray[np.int64], counts: NDArray[np.int64]) -> Slots | None:
+        """`extend` for many at once: counts[i] slots for rows[i], concatenated in this order.
+
+        All or nothing. Nothing in it is done once per row, but for chunks of MIN_RUN or more.
+        """
+        total = int(counts.sum())
+        short = total - self.pool.num_free
         if short > 0:
             if self.tree.num_evictable < short:
                 return None
             self.num_evicted += self.tree.evict(short)
-        slots = self.pool.allocate(num_tokens)
+        slots = self._take(counts, total)
+        self.table.write_rows(rows, self.computed_lens[rows], counts, slots)
+        self.computed_lens[rows] += counts
+        return slots
+
+    def _take(self, counts: NDArray[np.int64], total: int) -> Slots:
+        """`total` slots that are free: those of one long chunk side by side, where possible."""
+        long = np.flatnonzero(counts >= MIN_RUN)
+        if not len(long):
+            return self._allocate(total)
+        ends = counts.cumsum()
+        slots = np.empty(total, np.int32)
+        is_short = np.ones(total, np.bool_)
+        for start, end in zip((ends - counts)[long].tolist(), ends[long].tolist(), strict=True):
+            slots[start:end] = self._allocate(end - start)
+            is_short[start:end] = False
+        slots[is_short] = self._allocate(int(is_short.sum()))
+        return slots
+
+    def _allocate(self, num_slots: int) -> Slots:
+        slots = self.pool.allocate(num_slots)
         if slots is None:
-            raise InternalError(f"evicting left fewer than {num_tokens} free slots")
-        self.table.write(handle.row, handle.computed_len, slots)
-        handle.computed_len += num_tokens
+            raise InternalError(f"evicting left fewer than {num_slots} free slots")
         return slots
 
     def publish(self, handle: KVHandle, tokens: NDArray[np.int32]) -> None:

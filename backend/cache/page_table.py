@@ -6,6 +6,7 @@ import heapq
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sestina.backend.cache.page_pool import Slots
@@ -61,6 +62,27 @@ class PageTable:
         self._slots[row, start:end] = slots
         if not self._is_shared:
             self.tensor[row, start:end] = torch.from_numpy(self._slots[row, start:end])
+
+    def write_rows(
+        self,
+        rows: NDArray[np.int64],
+        starts: NDArray[np.int64],
+        counts: NDArray[np.int64],
+        slots: Slots,
+    ) -> None:
+        """Positions starts[i] .. starts[i]+counts[i]-1 of rows[i], for all i; slots are theirs,
+        concatenated. Every row is named once."""
+        ends = starts + counts
+        if not self._is_taken[rows].all() or (starts < 0).any() or (ends > self.max_len).any():
+            for row, start, end in zip(rows.tolist(), starts.tolist(), ends.tolist(), strict=True):
+                self._require_range(row, start, end)
+        first = rows * self.max_len + starts - (counts.cumsum() - counts)
+        places = np.repeat(first, counts) + np.arange(len(slots))  # in the flat table
+        self._slots.reshape(-1)[places] = slots
+        if not self._is_shared:
+            self.tensor.view(-1)[torch.from_numpy(places).to(self.tensor.device)] = (
+                torch.from_numpy(slots).to(self.tensor.device)
+            )
 
     def read(self, row: int, start: int, end: int) -> Slots:
         """A copy of positions start .. end-1 of a taken row, int32 [end - start]."""

@@ -14,7 +14,7 @@ from sestina.backend.cache.kv_cache import KVCache, KVHandle
 from sestina.lang.errors import InternalError
 
 NUM_SLOTS = 40
-tokens_of_any_kind = st.lists(st.integers(0, 2), min_size=1, max_size=16)
+tokens_of_any_kind = st.lists(st.integers(0, 2), min_size=1, max_size=24)
 
 
 class Line:
@@ -67,6 +67,30 @@ class KVCacheMachine(RuleBasedStateMachine):
             return
         for i, slot in enumerate(slots.tolist()):
             self.written[slot] = tuple(line.tokens[: start + i + 1].tolist())
+
+    @rule(counts=st.lists(st.integers(1, 20), min_size=4, max_size=4))
+    def extend_all(self, counts: list[int]) -> None:
+        """Every line at once: as many `extend`, or nothing."""
+        wanted = [
+            (line, min(count, len(line.tokens) - line.handle.computed_len))
+            for line, count in zip(self.attached, counts, strict=False)
+        ]
+        wanted = [(line, count) for line, count in wanted if count]
+        starts = [line.handle.computed_len for line, _ in wanted]
+        available = self.cache.num_available
+        slots = self.cache.extend_rows(
+            np.array([line.handle.row for line, _ in wanted], np.int64),
+            np.array([count for _, count in wanted], np.int64),
+        )
+        if slots is None:
+            assert available < sum(count for _, count in wanted)
+            assert starts == [line.handle.computed_len for line, _ in wanted]
+            return
+        given = iter(slots.tolist())
+        for (line, count), start in zip(wanted, starts, strict=True):
+            assert line.handle.computed_len == start + count
+            for i in range(start, start + count):
+                self.written[next(given)] = tuple(line.tokens[: i + 1].tolist())
 
     @rule(line=lines)
     def publish(self, line: Line) -> None:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sestina.backend.cache import PageTable
 from sestina.lang.errors import InternalError
@@ -79,3 +81,39 @@ def test_a_device_table_follows_the_host() -> None:
     assert row is not None
     table.write(row, 1, slots(3, 4))
     assert table.tensor.cpu().tolist()[row] == [0, 3, 4, 0]
+
+
+@given(
+    chunks=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), max_size=5),
+    device=st.sampled_from(["cpu", "other"]),
+)
+def test_many_rows_are_written_as_one_after_another(
+    chunks: list[tuple[int, int]], device: str
+) -> None:
+    """Also into a tensor of its own, as on another device."""
+    tables = [PageTable(5, 8), PageTable(5, 8)]
+    for table in tables:
+        if device == "other":
+            table.tensor, table._is_shared = table.tensor.clone(), False
+        for _ in chunks:
+            table.take_row()
+    starts = np.array([start for start, _ in chunks], np.int64)
+    counts = np.array([count for _, count in chunks], np.int64)
+    values = np.arange(1, 1 + counts.sum(), dtype=np.int32)
+    tables[0].write_rows(np.arange(len(chunks)), starts, counts, values)
+    at = 0
+    for row, (start, count) in enumerate(chunks):
+        tables[1].write(row, start, values[at : at + count])
+        at += count
+    assert tables[0].tensor.tolist() == tables[1].tensor.tolist()
+
+
+def test_many_rows_are_refused_where_one_is() -> None:
+    table = PageTable(2, 4)
+    assert table.take_row() == 0
+    one = np.array([1])
+    with pytest.raises(InternalError, match="not taken"):
+        table.write_rows(np.array([0, 1]), np.array([0, 0]), np.array([1, 1]), slots(1, 2))
+    with pytest.raises(InternalError, match="not within 4"):
+        table.write_rows(one - 1, one * 4, one, slots(1))
+    assert table.tensor.tolist() == [[0] * 4] * 2
