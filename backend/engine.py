@@ -36,14 +36,18 @@ class EngineStats:
     """Counters since the engine started (flush_cache does not reset them), and the books now.
 
     prefilled: text tokens computed; cached: taken from the KV cache instead; forced: appended
-    because a grammar allowed nothing else; sampled: drawn. forward_passes: batches run. seconds:
-    spent in scheduler steps. Slots of the KV pool: free + cached_slots + held == total.
+    because a grammar allowed nothing else; sampled: drawn; drafted: proposed by speculation;
+    accepted: of these, confirmed by the model (and counted as sampled). forward_passes: batches
+    run. seconds: spent in scheduler steps. Slots of the KV pool: free + cached_slots + held ==
+    total.
     """
 
     prefilled: int
     cached: int
     forced: int
     sampled: int
+    drafted: int
+    accepted: int
     forward_passes: int
     seconds: float
     num_running: int
@@ -189,6 +193,8 @@ class Engine:
             cached=totals.cached,
             forced=totals.forced,
             sampled=totals.sampled,
+            drafted=totals.drafted,
+            accepted=totals.accepted,
             forward_passes=scheduler.num_steps,
             seconds=scheduler.busy_s,
             num_running=len(scheduler.running),

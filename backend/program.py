@@ -119,6 +119,8 @@ class Program:
             cached=counters.cached,
             forced=counters.forced,
             sampled=counters.sampled,
+            drafted=counters.drafted,
+            accepted=counters.accepted,
             forward_passes=counters.forward_passes,
             queued_s=counters.queued_s,
         )

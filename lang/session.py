@@ -61,6 +61,8 @@ class GenMeta:
     complete), "length" (max_tokens), "select". `matched` is the stop that ended it.
     prefilled / cached: prompt tokens computed for / found in the KV cache for this op.
     forced: appended because the grammar allowed nothing else. sampled: drawn from the model.
+    drafted / accepted: guessed from the text before the model ran / of these, what it confirmed;
+        accepted tokens are sampled ones too.
     choices / label_mass: of a select, how every option scored, and the total probability of all
     options; see `sestina.lang.choices`.
     """
@@ -73,6 +75,8 @@ class GenMeta:
     cached: int = 0
     forced: int = 0
     sampled: int = 0
+    drafted: int = 0
+    accepted: int = 0
     ids: tuple[int, ...] = ()
     logprobs: tuple[TokenLogprob, ...] | None = None
     prompt_logprobs: tuple[TokenLogprob, ...] | None = None
@@ -98,13 +102,19 @@ class ChoiceScore:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a branch cost, in tokens, forward passes it took part in, and seconds."""
+    """What a branch cost, in tokens, forward passes it took part in, and seconds.
+
+    The tokens are those of `GenMeta`, added up over the branch's ops. queued_s: waited, ready to be
+    computed, for a place in the batch.
+    """
 
     seed: int
     prefilled: int = 0
     cached: int = 0
     forced: int = 0
     sampled: int = 0
+    drafted: int = 0
+    accepted: int = 0
     forward_passes: int = 0
     queued_s: float = 0.0
 

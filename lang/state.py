@@ -8,7 +8,7 @@ appended it. A State is one branch; `fork` makes more.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from types import TracebackType
 from typing import Any, Literal, overload
 
@@ -391,6 +391,6 @@ def _total(usages: list[Usage]) -> Usage:
     """Counts added up; the seed is the first one's."""
     if not usages:
         return Usage(seed=0)
-    counts = ("prefilled", "cached", "forced", "sampled", "forward_passes")
+    counts = {f.name for f in fields(Usage)} - {"seed", "queued_s"}
     sums = {name: sum(getattr(u, name) for u in usages) for name in counts}
     return Usage(seed=usages[0].seed, queued_s=max(u.queued_s for u in usages), **sums)

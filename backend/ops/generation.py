@@ -264,6 +264,8 @@ class Generation:
             cached=self._counters.cached,
             forced=self._counters.forced,
             sampled=self._counters.sampled,
+            drafted=self._counters.drafted,
+            accepted=self._counters.accepted,
             ids=tuple(int(i) for i in self._sequence.tokens[start:end]),
             logprobs=None if known is None else self._entries(start, end),
             prompt_logprobs=(

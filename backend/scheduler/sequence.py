@@ -20,14 +20,17 @@ class Counters:
     """Tokens and passes spent; the sum over sequences is what `engine.stats()` reports.
 
     prefilled: text tokens computed. cached: text tokens taken from the KV cache instead, each
-    counted once per branch. forced / sampled: generated tokens. forward_passes: batches that it
-    took part in.
+    counted once per branch. forced / sampled: generated tokens. drafted: proposed by speculation;
+    accepted: of these, confirmed by the model (they are sampled too). forward_passes: batches that
+    it took part in.
     """
 
     prefilled: int = 0
     cached: int = 0
     forced: int = 0
     sampled: int = 0
+    drafted: int = 0
+    accepted: int = 0
     forward_passes: int = 0
     queued_s: float = 0.0
 
@@ -36,6 +39,8 @@ class Counters:
         self.cached += other.cached
         self.forced += other.forced
         self.sampled += other.sampled
+        self.drafted += other.drafted
+        self.accepted += other.accepted
         self.forward_passes += other.forward_passes
         self.queued_s += other.queued_s
 
