@@ -22,6 +22,7 @@ from sestina.backend.device import pick_device, pick_dtype
 from sestina.backend.loading import LoadedModel, load_model
 from sestina.backend.loop import Loop
 from sestina.backend.sampling.seeds import derive_seed
+from sestina.backend.scheduler.policy import POLICIES, PolicyName
 from sestina.backend.scheduler.scheduler import Scheduler, SchedulerOptions
 from sestina.backend.session import EngineSession
 from sestina.backend.tokenizer.base import Tokenizer
@@ -75,6 +76,8 @@ class Engine:
     device: "auto", "cpu" or "cuda".
     max_total_tokens: size of the KV pool in tokens, all programs together.
     max_running / max_batch_tokens: sequences in the batch, and tokens of one forward pass.
+    policy: who goes first when more wait than fit: "program" (whoever was served least, then what
+        is cached), "prefix" (what is cached) or "fcfs"; nobody waits for ever under any of them.
     threads: torch's CPU threads; process-wide, as torch has it (None leaves it alone).
     seed: root of the seeds of programs that bring none, in the order they start; None: random.
     check: audit the KV books after every step (also SESTINA_DEBUG=1), instead of their totals when
@@ -92,6 +95,7 @@ class Engine:
         max_total_tokens: int | None = None,
         max_running: int = 64,
         max_batch_tokens: int = 512,
+        policy: PolicyName = "program",
         threads: int | None = None,
         seed: int | None = None,
         check: bool | None = None,
@@ -104,6 +108,8 @@ class Engine:
         ):
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise InvalidParams(f"{name} must be an integer of at least 1, got {value!r}")
+        if policy not in POLICIES:
+            raise InvalidParams(f"policy must be one of {', '.join(POLICIES)}, got {policy!r}")
         if threads is not None:
             torch.set_num_threads(threads)
         if not isinstance(model, LoadedModel):
@@ -115,7 +121,7 @@ class Engine:
         scheduler = Scheduler(
             model.model,
             SchedulerOptions(
-                max_total_tokens or _default_tokens(model), max_running, max_batch_tokens
+                max_total_tokens or _default_tokens(model), max_running, max_batch_tokens, policy
             ),
         )
         self._core = Core(model.tokenizer, scheduler)

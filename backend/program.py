@@ -10,6 +10,7 @@ from sestina.backend.core import Core
 from sestina.backend.event_queue import EventQueue
 from sestina.backend.ops.runner import OpRunner
 from sestina.backend.scheduler.faults import as_sestina_error
+from sestina.backend.scheduler.sequence import Account
 from sestina.backend.scheduler.sequence import Sequence as TokenSequence
 from sestina.lang import ir
 from sestina.lang.errors import Cancelled, InvalidParams, SestinaError
@@ -34,6 +35,7 @@ class Program:
         self.post = lambda command: post(lambda: self.guard(command))
         self._options = options
         self._events = events
+        self._account = Account(options.priority)
         self._runner = OpRunner(core, self)
         self._branches = {ROOT: self._new_branch(ROOT, None)}
         self.is_closed = False
@@ -100,9 +102,8 @@ class Program:
     # ---- inside
 
     def _new_branch(self, branch_id: str, parent: Branch | None) -> Branch:
-        return Branch(
-            branch_id, TokenSequence(self._options.namespace), parent, is_born=parent is None
-        )
+        sequence = TokenSequence(self._options.namespace, self._account)
+        return Branch(branch_id, sequence, parent, is_born=parent is None)
 
     def _descends(self, branch: Branch | None, ancestor_id: str) -> bool:
         while branch is not None:

@@ -31,11 +31,13 @@ class SessionOptions:
     seed: root of the program's seed tree; None lets the runtime draw one (reported in Usage).
     namespace: prefixes are shared only inside one namespace.
     defaults: sampling parameters that each gen's own override.
+    priority: programs with a higher one go first; none waits for ever because of it.
     """
 
     seed: int | None = None
     namespace: str = ""
     defaults: SamplingParams = field(default_factory=SamplingParams)
+    priority: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,7 +128,8 @@ class Selection:
             if len(ids) == 1:
                 self._unconditional[i] = []  # nothing precedes it: no probability of its own
                 continue
-            self._score(Sequence(self._context.namespace), ids, 1, self._unconditional, i)
+            alone = Sequence(self._context.namespace, self._context.account)
+            self._score(alone, ids, 1, self._unconditional, i)
 
     def _score(
         self,

@@ -3,39 +3,69 @@
 from __future__ import annotations
 
 import bisect
+import heapq
 import time
 from collections import deque
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Callable, Iterator
 
 from sestina.backend.cache.kv_cache import KVCache
 from sestina.backend.scheduler import policy
+from sestina.backend.scheduler.prefix_index import PrefixIndex
 from sestina.backend.scheduler.sequence import Sequence
+from sestina.backend.scheduler.waiting import Waiting
 from sestina.lang.errors import InternalError
+
+WINDOW = 16
+"""Waiting sequences compared at a time, beside those that share most with what ran last."""
+
+MAX_PASSED = 64
+"""Sequences that one round passes over, each waiting for a prefill, before it ends."""
+
+NUM_RECENT = 4
+"""Sequences that started last, whose nearest waiting relatives are always candidates."""
+
+DISPLACE_EVERY = 8
+"""Rounds between two looks at whether a short program is stuck behind a long one."""
 
 
 class Admission:
-    """The waiting sequences, and the rule by which they move into `running` (oldest first)."""
+    """The waiting sequences, and the rule by which they move into `running` (oldest first).
 
-    def __init__(self, cache: KVCache, running: list[Sequence], max_running: int) -> None:
-        self.waiting: deque[Sequence] = deque()
+    `preempt` puts a running sequence back; admission asks for it where one must make room.
+    """
+
+    def __init__(
+        self,
+        cache: KVCache,
+        running: list[Sequence],
+        max_running: int,
+        name: policy.PolicyName,
+        preempt: Callable[[Sequence], None],
+    ) -> None:
+        self.waiting = Waiting(name)
+        self.num_admitted = 0
         self._cache = cache
         self._running = running
         self._max_running = max_running
+        self.name: policy.PolicyName = name
+        self._preempt = preempt
+        self._recent: deque[Sequence] = deque(maxlen=NUM_RECENT)
         self._next_order = 0
+        self._num_rounds = 0
+
+    # ---- the queue
 
     def add(self, sequence: Sequence) -> None:
         """Queue up; nothing to do for one that does already."""
         if not sequence.is_waiting:
             sequence.order, self._next_order = self._next_order, self._next_order + 1
-            self._enqueue(sequence)
-            self.waiting.append(sequence)
+            self.put_back(sequence)
 
     def put_back(self, sequence: Sequence) -> None:
-        """To the queue's front: a preempted sequence."""
-        self._enqueue(sequence)
-        self.waiting.appendleft(sequence)
+        """Queue up again at its old place: a preempted sequence keeps the order of its arrival."""
+        sequence.queued_at = time.monotonic()
+        sequence.is_waiting = True
+        self.waiting.add(sequence)
 
     def discard(self, sequence: Sequence) -> None:
         """Leave the queue. Idempotent."""
@@ -43,50 +73,131 @@ class Admission:
             sequence.is_waiting = False
             self.waiting.remove(sequence)
 
-    def _enqueue(self, sequence: Sequence) -> None:
-        sequence.queued_at = time.monotonic()
-        sequence.is_waiting = True
+    # ---- one round
 
     def admit(self) -> None:
-        """Move waiting sequences into the batch, first come first served.
+        """Move waiting sequences into the batch while there is room.
 
-        A sequence whose prefix is being prefilled right now waits for it, and lets others pass;
-        one that does not fit yet stops admission, so that it cannot be starved by smaller ones.
+        They go by the policy's urgency, and every FAIR_EVERY-th time by arrival. One whose prefix
+        is being prefilled right now waits for it, and lets others pass; one that does not fit yet
+        stops admission, so that it cannot be starved by smaller ones.
         """
-        passed_over: list[Sequence] = []
-        while self.waiting and len(self._running) < self._max_running:
-            sequence = self.waiting.popleft()
-            limit = sequence.match_limit
-            cached = self._cache.cached_len(sequence.tokens[:limit], sequence.namespace, limit)
-            if policy.should_wait(
-                sequence.tokens[:limit], cached, self._prefilling(sequence.namespace)
-            ):
-                passed_over.append(sequence)
-                continue
-            needed = sequence.num_wanted - cached + len(self._running)
-            if self._running and needed > self._cache.num_available - cached:
-                self.waiting.appendleft(sequence)
-                break
-            self._start(sequence)
-        self.waiting.extendleft(reversed(passed_over))
+        if not self.waiting:
+            return
+        self._num_rounds += 1
+        if self._num_rounds % DISPLACE_EVERY == 0:
+            self._displace()
+        if len(self._running) < self._max_running:
+            _Round(self).run()
 
-    def _prefilling(self, namespace: str) -> list[NDArray[np.int32]]:
-        return [
-            s.tokens[: s.num_wanted]
-            for s in self._running
-            if s.num_pending > policy.SHORT_RUN and s.namespace == namespace
-        ]
+    def _displace(self) -> None:
+        """Where the batch is full, preempt a long program's sequence for a short program's."""
+        if len(self._running) < self._max_running:
+            return
+        best = next(self.waiting.in_order())
+        victim = max(self._running, key=lambda s: (self.rank(s), s.order))
+        num_computed = victim.num_computed - victim.admitted_len
+        if policy.should_displace(self.rank(victim), num_computed, self.rank(best)):
+            self._preempt(victim)
 
-    def _start(self, sequence: Sequence) -> None:
-        limit = sequence.match_limit
-        kv = self._cache.attach(sequence.tokens, sequence.namespace, limit)
+    def rank(self, sequence: Sequence) -> policy.Rank:
+        return policy.rank(*sequence.account.standing, self.name)
+
+    def start(self, sequence: Sequence) -> None:
+        """Into the batch, on the longest cached prefix."""
+        self.waiting.remove(sequence)
+        kv = self._cache.attach(sequence.tokens, sequence.namespace, sequence.match_limit)
         if kv is None or sequence.task is None:
             raise InternalError("admitted a sequence without a free row or a task")
         sequence.kv = kv
         sequence.is_waiting = False
+        sequence.admitted_len = kv.computed_len
         counters = sequence.task.counters
         # Only what this line of tokens never had before: not its own work found again.
         counters.cached += sequence.num_text(sequence.reached, kv.computed_len)
         counters.queued_s += time.monotonic() - sequence.queued_at
         sequence.reached = max(sequence.reached, kv.computed_len)
         bisect.insort(self._running, sequence, key=lambda s: s.order)
+        self._recent.append(sequence)
+        self.num_admitted += 1
+
+
+class _Round:
+    """One call of `Admission.admit`: candidates come from the queue a window at a time."""
+
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
+        self._waiting = admission.waiting
+        self._queue: Iterator[Sequence] = self._waiting.in_order()
+        self._heap: list[tuple[policy.Rank, int, int]] = []  # urgencies, which end in the order
+        self._seen: dict[int, Sequence] = {}  # by order
+        self._num_passed = 0
+        running = admission._running
+        self._num_reserved = sum(s.num_pending for s in running)
+        self._prefilling = PrefixIndex()
+        for sequence in running:
+            self._note_prefill(sequence)
+        for recent in tuple(admission._recent):
+            for relative in self._waiting.sharing_with(recent):
+                self._push(relative)
+
+    def run(self) -> None:
+        admission = self._admission
+        while len(admission._running) < admission._max_running and self._num_passed < MAX_PASSED:
+            is_fair = policy.is_fair_turn(admission.num_admitted) and bool(self._waiting)
+            sequence = self._waiting.oldest if is_fair else self._next()
+            if sequence is None:
+                return
+            cached_len = self._cached_len(sequence)
+            if not is_fair and self._is_being_prefilled(sequence, cached_len):
+                self._num_passed += 1
+                continue
+            if not self._fits(sequence, cached_len):
+                return
+            admission.start(sequence)
+            self._num_reserved += sequence.num_pending
+            self._note_prefill(sequence)
+
+    def _next(self) -> Sequence | None:
+        """The most urgent candidate; each is looked at once a round."""
+        while len(self._heap) < WINDOW:
+            sequence = next(self._queue, None)
+            if sequence is None:
+                break
+            self._push(sequence)
+        while self._heap:
+            sequence = self._seen[heapq.heappop(self._heap)[-1]]
+            if sequence.is_waiting:  # not admitted by a fair turn
+                return sequence
+        return None
+
+    def _push(self, sequence: Sequence) -> None:
+        if sequence.order not in self._seen:
+            self._seen[sequence.order] = sequence
+            cached_len = self._cached_len(sequence)
+            candidate = policy.Candidate(*sequence.account.standing, cached_len, sequence.order)
+            heapq.heappush(self._heap, policy.urgency(candidate, self._admission.name))
+
+    def _cached_len(self, sequence: Sequence) -> int:
+        limit = sequence.match_limit
+        return self._admission._cache.cached_len(sequence.tokens, sequence.namespace, limit)
+
+    def _note_prefill(self, sequence: Sequence) -> None:
+        if sequence.num_pending > policy.SHORT_RUN:
+            self._prefilling.add(sequence, sequence.num_wanted)
+
+    def _is_being_prefilled(self, sequence: Sequence, cached_len: int) -> bool:
+        if not len(self._prefilling):
+            return False
+        tokens = sequence.tokens[: sequence.match_limit]
+        shared_len = self._prefilling.shared_len(sequence.namespace, tokens)
+        return policy.should_wait(shared_len, cached_len)
+
+    def _fits(self, sequence: Sequence, cached_len: int) -> bool:
+        """Whether there is memory for it and one more token of each running sequence.
+
+        What it finds cached stops being evictable; what the others still have to compute is taken.
+        """
+        running, cache = self._admission._running, self._admission._cache
+        needed = sequence.num_wanted - cached_len + len(running) + self._num_reserved
+        return not running or needed <= cache.num_available - cached_len

@@ -28,11 +28,13 @@ from sestina.lang.errors import CapacityError, InternalError, SestinaError
 @dataclass(frozen=True, slots=True)
 class SchedulerOptions:
     """max_total_tokens: slots of the KV pool. max_running: sequences admitted at once.
-    max_batch_tokens: tokens of one forward pass; longer prefills run in chunks."""
+    max_batch_tokens: tokens of one forward pass; longer prefills run in chunks. policy: who goes
+    first, see `sestina.backend.scheduler.policy`."""
 
     max_total_tokens: int
     max_running: int = 256
     max_batch_tokens: int = 512
+    policy: policy.PolicyName = "program"
 
 
 class _Computed(NamedTuple):
@@ -57,7 +59,9 @@ class Scheduler:
             max_len=self.max_len,
         )
         self.running: list[Sequence] = []  # oldest first
-        self.admission = Admission(self.cache, self.running, options.max_running)
+        self.admission = Admission(
+            self.cache, self.running, options.max_running, options.policy, self._preempt
+        )
         self.num_steps = 0
         self.num_preempted = 0
         self.busy_s = 0.0
@@ -127,7 +131,11 @@ class Scheduler:
     def _plan(self) -> list[Chunk]:
         """Who runs how many tokens, with slots taken; preempts the newest when memory is short."""
         active = [s for s in self.running if s.num_pending > 0]
-        sizes = policy.plan_chunks([s.num_pending for s in active], self.options.max_batch_tokens)
+        sizes = policy.plan_chunks(
+            [s.num_pending for s in active],
+            self.options.max_batch_tokens,
+            lambda i: policy.rank(*active[i].account.standing, self.options.policy),
+        )
         chunks: list[Chunk] = []
         for sequence, size in zip(active, sizes, strict=True):
             if size == 0 or sequence.kv is None:  # preempted while making room
@@ -153,7 +161,7 @@ class Scheduler:
         return True
 
     def _preempt(self, victim: Sequence) -> None:
-        """Back to the queue's front; its KV stays cached until evicted, then is recomputed."""
+        """Back to the queue; its KV stays cached until evicted, then is recomputed."""
         self.running.remove(victim)
         if victim.kv is not None:
             self.cache.detach(victim.kv, victim.tokens)
@@ -196,6 +204,7 @@ class Scheduler:
                 raise InternalError("a sequence lost its task or memory during a forward pass")
             counters = sequence.task.counters
             counters.forward_passes += 1
+            sequence.account.service += chunk.end - chunk.start
             num_text = sequence.num_text(chunk.start, chunk.end)
             counters.prefilled += num_text
             sequence.reached = max(sequence.reached, chunk.end)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sestina.backend.cache.kv_cache import KVHandle
 from sestina.backend.sampling.sampler import Sampled, SampleRow
+from sestina.backend.scheduler.policy import service_level
 from sestina.lang.errors import SestinaError
 
 
@@ -43,6 +44,26 @@ class Counters:
         self.accepted += other.accepted
         self.forward_passes += other.forward_passes
         self.queued_s += other.queued_s
+
+
+@dataclass(slots=True, eq=False)
+class Account:
+    """What the scheduler did for one program; all its sequences share it.
+
+    service: tokens computed so far. priority: the session's; the higher goes first.
+    """
+
+    priority: int = 0
+    service: int = 0
+
+    @property
+    def level(self) -> int:
+        return service_level(self.service)
+
+    @property
+    def standing(self) -> tuple[int, int]:
+        """(priority, level)"""
+        return self.priority, self.level
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +123,14 @@ class Sequence:
     """
 
     namespace: str
+    account: Account = field(default_factory=Account)
     task: Task | None = None
     kv: KVHandle | None = None
     reached: int = 0
     order: int = 0
     queued_at: float = 0.0
     is_waiting: bool = False  # in the scheduler's queue
+    admitted_len: int = 0  # tokens that were cached when it last joined the batch
     _ids: NDArray[np.int32] = field(default_factory=lambda: np.empty(64, np.int32))
     _is_text: NDArray[np.bool_] = field(default_factory=lambda: np.empty(64, np.bool_))
     _len: int = 0
@@ -174,6 +197,7 @@ class Sequence:
         """
         return Sequence(
             self.namespace,
+            self.account,
             reached=self.reached,
             _ids=self._ids.copy(),
             _is_text=self._is_text.copy(),

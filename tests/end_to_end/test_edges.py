@@ -201,7 +201,8 @@ def test_what_is_no_chat_is_said(messages: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"max_total_tokens": "5"}, {"threads": 0}, {"max_running": 1.5}]
+    "options",
+    [{"max_total_tokens": "5"}, {"threads": 0}, {"max_running": 1.5}, {"policy": "lifo"}],
 )
 def test_engine_options_are_checked(options: dict[str, object]) -> None:
     with pytest.raises(InvalidParams, match=next(iter(options))):
