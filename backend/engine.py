@@ -1,139 +1,74 @@
-"""Engine: a model ready to run programs, in this process."""
+"""Engine: a model ready to run programs, in this process or in one of its own."""
 
 from __future__ import annotations
 
 import itertools
-import os
 import secrets
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
-import torch
-
-from sestina.backend.batch import KVPool
 from sestina.backend.completion import Completion, Completions
-from sestina.backend.core import Core
-from sestina.backend.device import pick_device, pick_dtype
-from sestina.backend.loading import LoadedModel, load_model
-from sestina.backend.loop import Loop
+from sestina.backend.options import EngineOptions
+from sestina.backend.runtime import Runtime
 from sestina.backend.sampling.seeds import derive_seed
-from sestina.backend.scheduler.policy import POLICIES, PolicyName
-from sestina.backend.scheduler.scheduler import Scheduler, SchedulerOptions
-from sestina.backend.session import EngineSession
-from sestina.backend.tokenizer.base import Tokenizer
+from sestina.backend.stats import EngineStats
+from sestina.backend.trace import Trace
 from sestina.lang.errors import InvalidParams
-from sestina.lang.session import SessionOptions
+from sestina.lang.session import Session, SessionOptions
 
-DEFAULT_TOKENS_ON_CPU = 16_384
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
-
-@dataclass(frozen=True, slots=True)
-class EngineStats:
-    """Counters since the engine started (flush_cache does not reset them), and the books now.
-
-    prefilled: text tokens computed; cached: taken from the KV cache instead; forced: appended
-    because a grammar allowed nothing else; sampled: drawn; drafted: proposed by speculation;
-    accepted: of these, confirmed by the model (and counted as sampled). forward_passes: batches
-    run. seconds: spent in scheduler steps. Slots of the KV pool: free + cached_slots + held ==
-    total.
-    """
-
-    prefilled: int
-    cached: int
-    forced: int
-    sampled: int
-    drafted: int
-    accepted: int
-    forward_passes: int
-    seconds: float
-    num_running: int
-    num_waiting: int
-    num_preempted: int
-    num_evicted: int
-    free_slots: int
-    cached_slots: int
-    held_slots: int
-    total_slots: int
-
-    @property
-    def cache_hit_rate(self) -> float:
-        """Of the text tokens that had to be in the KV cache, the share that already was."""
-        wanted = self.prefilled + self.cached
-        return self.cached / wanted if wanted else 0.0
+    from sestina.backend.core import Core
+    from sestina.backend.loading import LoadedModel
+    from sestina.backend.local_runtime import LocalRuntime
+    from sestina.backend.loop import Loop
+    from sestina.backend.options import EngineSettings
+    from sestina.backend.tokenizer.base import Tokenizer
 
 
 class Engine:
     """Runs programs on one model; implements `sestina.lang.session.Backend`.
 
     model: a Hugging Face directory, a hub name, a `.gguf` file, an alias (`sestina models list`),
-        "tiny-random" (a seeded toy for tests), or a LoadedModel.
-    dtype: "auto" (bfloat16 where the CPU computes in it, else float32), "float32", "bfloat16".
-    device: "auto", "cpu" or "cuda".
-    max_total_tokens: size of the KV pool in tokens, all programs together.
-    max_running / max_batch_tokens: sequences in the batch, and tokens of one forward pass.
-    policy: who goes first when more wait than fit: "program" (whoever was served least, then what
-        is cached), "prefix" (what is cached) or "fcfs"; nobody waits for ever under any of them.
-    threads: torch's CPU threads; process-wide, as torch has it (None leaves it alone).
-    seed: root of the seeds of programs that bring none, in the order they start; None: random.
-    check: audit the KV books after every step (also SESTINA_DEBUG=1), instead of their totals when
-        idle.
+        "tiny-random" or "scripted" (seeded toys for tests), or a LoadedModel.
+    options: those of EngineOptions: `dtype`, `device`, `max_total_tokens`, `max_running`,
+        `max_batch_tokens`, `max_unread`, `policy`, `threads`, `seed`, `check`, `trace`.
 
     Threads may share an engine. Use it as a context manager, or call `close`.
     """
 
-    def __init__(
-        self,
-        model: str | Path | LoadedModel,
-        *,
-        dtype: str = "auto",
-        device: str = "auto",
-        max_total_tokens: int | None = None,
-        max_running: int = 64,
-        max_batch_tokens: int = 512,
-        policy: PolicyName = "program",
-        threads: int | None = None,
-        seed: int | None = None,
-        check: bool | None = None,
-    ) -> None:
-        for name, value in (
-            ("max_total_tokens", max_total_tokens),
-            ("max_running", max_running),
-            ("max_batch_tokens", max_batch_tokens),
-            ("threads", threads),
-        ):
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise InvalidParams(f"{name} must be an integer of at least 1, got {value!r}")
-        if policy not in POLICIES:
-            raise InvalidParams(f"policy must be one of {', '.join(POLICIES)}, got {policy!r}")
-        if threads is not None:
-            torch.set_num_threads(threads)
-        if not isinstance(model, LoadedModel):
-            if not isinstance(model, (str, Path)) or not str(model):
-                raise InvalidParams(f"model must be a name, a path or a LoadedModel, got {model!r}")
-            chosen = pick_device(device)
-            model = load_model(model, dtype=pick_dtype(dtype, chosen), device=chosen)
-        self.model = model
-        scheduler = Scheduler(
-            model.model,
-            SchedulerOptions(
-                max_total_tokens or _default_tokens(model), max_running, max_batch_tokens, policy
-            ),
-        )
-        self._core = Core(model.tokenizer, scheduler)
-        if check is None:
-            check = os.environ.get("SESTINA_DEBUG", "") not in ("", "0")
-        self._loop = Loop(self._core, check=check)
+    def __init__(self, model: str | Path | LoadedModel, **options: Unpack[EngineSettings]) -> None:
+        self._options = EngineOptions.of(options)
+        self._runtime = _start(model, self._options)
+        seed = self._options.seed
         self._seed = secrets.randbits(63) if seed is None else seed
         self._num_opened = itertools.count()
         self._opening = threading.Lock()
         self._completions = Completions(self)
         # An engine that nobody closed and nobody can use any more.
-        weakref.finalize(self, self._loop.stop).atexit = False
+        weakref.finalize(self, self._runtime.stop).atexit = False
+
+    @property
+    def _local(self) -> LocalRuntime:
+        return _local(self._runtime)
+
+    @property
+    def _core(self) -> Core:
+        return self._local.core
+
+    @property
+    def _loop(self) -> Loop:
+        return self._local.loop
+
+    @property
+    def model(self) -> LoadedModel:
+        """The model, where it is in this process."""
+        return self._local.model
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -141,14 +76,14 @@ class Engine:
 
     # ---- programs
 
-    def open(self, options: SessionOptions) -> EngineSession:
+    def open(self, options: SessionOptions) -> Session:
         """Start a program; EngineClosed if the engine is."""
         with self._opening:
             number = next(self._num_opened)
             seed = options.seed
             if seed is None:
                 seed = derive_seed(self._seed, "program", number, 0)
-            return EngineSession(self, self._core, self._loop, options, seed)
+            return self._runtime.open(self, options, seed)
 
     # ---- one prompt, or a list of them
 
@@ -189,43 +124,24 @@ class Engine:
 
     def stats(self) -> EngineStats:
         """A consistent snapshot, taken between two steps. Ops count once they have finished."""
-        return self._loop.call(self._stats)
+        return self._runtime.stats()
 
-    def _stats(self) -> EngineStats:
-        scheduler, totals = self._core.scheduler, self._core.totals
-        cache = scheduler.cache
-        return EngineStats(
-            prefilled=totals.prefilled,
-            cached=totals.cached,
-            forced=totals.forced,
-            sampled=totals.sampled,
-            drafted=totals.drafted,
-            accepted=totals.accepted,
-            forward_passes=scheduler.num_steps,
-            seconds=scheduler.busy_s,
-            num_running=len(scheduler.running),
-            num_waiting=len(scheduler.waiting),
-            num_preempted=scheduler.num_preempted,
-            num_evicted=cache.num_evicted,
-            free_slots=cache.pool.num_free,
-            cached_slots=cache.tree.num_cached,
-            held_slots=sum(s.kv.num_held for s in scheduler.running if s.kv is not None),
-            total_slots=cache.pool.num_slots,
-        )
+    def trace(self) -> Trace:
+        """What ran when, of late: `engine.trace().save("trace.json")`, to be opened in Perfetto.
+
+        InvalidParams unless the engine was made with `trace=`, the number of spans to keep.
+        """
+        if not self._options.trace:
+            raise InvalidParams("nothing was recorded: make the engine with trace=100_000, say")
+        return self._runtime.trace()
 
     def flush_cache(self) -> int:
         """Drop every cached prefix that nobody is using; returns how many tokens that freed."""
-
-        def flush() -> int:
-            tree = self._core.scheduler.cache.tree
-            return tree.evict(tree.num_evictable)
-
-        return self._loop.call(flush)
+        return self._runtime.flush_cache()
 
     def close(self) -> None:
         """Cancel what runs, answer everything, free the engine. Idempotent."""
-        self._loop.close()
-        self._core.close()
+        self._runtime.close()
 
     def __enter__(self) -> Engine:
         return self
@@ -239,11 +155,16 @@ class Engine:
         self.close()
 
 
-def _default_tokens(model: LoadedModel) -> int:
-    """On a GPU, half of what is free after the weights; on a CPU a fixed, modest pool."""
-    target = model.model
-    if target.device.type != "cuda":
-        return DEFAULT_TOKENS_ON_CPU
-    free_bytes, _ = torch.cuda.mem_get_info(target.device)
-    per_slot = KVPool.bytes_per_slot(target.config, target.kv_dtype)
-    return max(target.config.max_len, int(free_bytes * 0.5) // per_slot)
+def _start(model: str | Path | LoadedModel, options: EngineOptions) -> Runtime:
+    # Here, because it brings torch: a process that only talks to a worker does without.
+    from sestina.backend.local_runtime import LocalRuntime
+
+    return LocalRuntime(model, options)
+
+
+def _local(runtime: Runtime) -> LocalRuntime:
+    from sestina.backend.local_runtime import LocalRuntime
+
+    if not isinstance(runtime, LocalRuntime):
+        raise InvalidParams("the model of this engine is in another process: process=True")
+    return runtime

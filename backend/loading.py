@@ -9,6 +9,7 @@ import torch
 
 from sestina.backend.batch import Model
 from sestina.backend.models.registry import build_model
+from sestina.backend.models.scripted import ScriptedModel
 from sestina.backend.models.tiny import tiny_llama
 from sestina.backend.tokenizer import load_tokenizer
 from sestina.backend.tokenizer.base import Tokenizer
@@ -18,6 +19,8 @@ from sestina.backend.weights.source import resolve_source
 from sestina.lang.errors import ModelError
 
 TINY = "tiny-random"
+SCRIPTED = "scripted"
+SCRIPTED_MERGES = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +35,17 @@ class LoadedModel:
 def load_model(source: str | Path, *, dtype: torch.dtype, device: torch.device) -> LoadedModel:
     """Load from a Hugging Face directory, hub name, `.gguf` file or alias; downloads if it must.
 
-    "tiny-random" is a seeded two-layer toy with a byte tokenizer, for tests. ModelError says what
+    Toys with a byte tokenizer, for tests: "tiny-random" is a seeded Llama of two layers, "scripted"
+    hashes the prefix and finds out whether its KV pages are right. ModelError says what
     is missing or unsupported. Takes the weights in `dtype` once, plus one tensor while reading.
     """
     if source == TINY:
         tokenizer = ByteTokenizer()
         tiny = tiny_llama(vocab_size=tokenizer.vocab_size, dtype=dtype, device=device)
         return LoadedModel(TINY, tiny, tokenizer)
+    if source == SCRIPTED:
+        tokenizer = ByteTokenizer(SCRIPTED_MERGES)
+        return LoadedModel(SCRIPTED, ScriptedModel(vocab_size=tokenizer.vocab_size), tokenizer)
     path = resolve_source(source)
     loaded = load_tokenizer(path)
     checkpoint = read_checkpoint(path)

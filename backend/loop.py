@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -13,6 +14,7 @@ from typing import TypeVar
 
 from sestina.backend.core import Core
 from sestina.backend.program import Program
+from sestina.backend.trace import STEPS, OpTracer, Tracer
 from sestina.lang.errors import EngineClosed, InternalError
 
 T = TypeVar("T")
@@ -22,12 +24,17 @@ class Loop:
     """Runs commands in order of arrival between steps, and steps while there is work.
 
     With `check` the KV books are audited after every step, else only their totals when the loop
-    falls idle.
+    falls idle. `after_turn` runs on the thread after each turn, for what is sent in one piece.
     """
 
-    def __init__(self, core: Core, *, check: bool) -> None:
+    def __init__(self, core: Core, *, check: bool, tracer: Tracer | None = None) -> None:
         self._core = core
         self._check = check
+        self._tracer = tracer
+        self.after_turn: Callable[[], None] = _nothing
+        self._num_programs = 0
+        self.command_s = 0.0
+        self.idle_s = 0.0
         self._inbox: SimpleQueue[Callable[[], None]] = SimpleQueue()
         # Weak: a program that nobody reads and nothing computes for needs no end.
         self._programs: weakref.WeakSet[Program] = weakref.WeakSet()
@@ -68,7 +75,14 @@ class Loop:
 
     def add(self, program: Program) -> None:
         """On the engine's thread: a program to be ended with the engine."""
+        if self._tracer is not None:
+            program.tracer = OpTracer(self._tracer, self._num_programs)
+        self._num_programs += 1
         self._programs.add(program)
+
+    def num_programs(self) -> int:
+        """On the engine's thread: how many programs are open."""
+        return sum(not program.is_closed for program in self._programs)
 
     def stop(self) -> None:
         """Let the thread cancel every program and end, soon. Takes no lock: finalizers may call."""
@@ -103,22 +117,43 @@ class Loop:
         self._drain()
         if self._closing:
             return
-        if self._core.scheduler.step():
-            if self._check:
-                self._core.scheduler.check()
-            return
-        if self._core.scheduler.waiting:
-            raise InternalError("sequences wait, but nothing was computed that they could wait for")
-        self._core.scheduler.check_totals()
-        self._inbox.get()()
+        if not self._step():
+            self._sleep()
+        self.after_turn()
 
     def _drain(self) -> None:
-        while True:
-            try:
-                command = self._inbox.get_nowait()
-            except Empty:
-                return
-            command()
+        if self._inbox.empty():
+            return
+        started = time.perf_counter()
+        with suppress(Empty):
+            while True:
+                self._inbox.get_nowait()()
+        self.command_s += time.perf_counter() - started
+
+    def _step(self) -> bool:
+        """One step of the scheduler; False when there was nothing to compute."""
+        scheduler = self._core.scheduler
+        started = time.perf_counter()
+        if not scheduler.step():
+            return False
+        if self._tracer is not None:
+            running, waiting = len(scheduler.running), len(scheduler.waiting)
+            self._tracer.record(STEPS, "step", started, running=running, waiting=waiting)
+        if self._check:
+            scheduler.check()
+        return True
+
+    def _sleep(self) -> None:
+        """Nothing to compute: wait for the next command, and run it."""
+        scheduler = self._core.scheduler
+        if scheduler.waiting:
+            raise InternalError("sequences wait, but nothing was computed that they could wait for")
+        scheduler.check_totals()
+        self.after_turn()
+        started = time.perf_counter()
+        command = self._inbox.get()
+        self.idle_s += time.perf_counter() - started
+        command()
 
     def _refuse_rest(self, error: EngineClosed) -> None:
         """The thread ends: whatever was submitted gets its answer all the same."""
@@ -130,3 +165,8 @@ class Loop:
         for program in list(self._programs):
             with suppress(Exception):  # books that are broken keep no reader waiting
                 program.close(error)
+        self.after_turn()
+
+
+def _nothing() -> None:
+    return

@@ -7,11 +7,12 @@ from concurrent.futures import Future
 
 from sestina.backend.branch import Branch, Prepared, QueuedOp
 from sestina.backend.core import Core
-from sestina.backend.event_queue import EventQueue
+from sestina.backend.event_queue import EventSink
 from sestina.backend.ops.runner import OpRunner
 from sestina.backend.scheduler.faults import as_sestina_error
 from sestina.backend.scheduler.sequence import Account
 from sestina.backend.scheduler.sequence import Sequence as TokenSequence
+from sestina.backend.trace import OpTracer
 from sestina.lang import ir
 from sestina.lang.errors import Cancelled, InvalidParams, SestinaError
 from sestina.lang.session import ROOT, Ended, Event, SessionOptions, Usage
@@ -20,25 +21,36 @@ Submitted = tuple[ir.Op, "Future[Prepared] | None"]
 
 
 class Program:
-    """State of one program; used on the engine's thread only (`events` is read elsewhere)."""
+    """State of one program; used on the engine's thread only (`events` is read elsewhere).
+
+    While its reader is `max_unread` events behind, the program pauses: no op of it is begun, and
+    what generates leaves the batch (its KV stays cached). So a slow reader costs a bounded amount
+    of memory, and nobody else's time.
+    """
 
     def __init__(
         self,
         core: Core,
         options: SessionOptions,
         seed: int,
-        events: EventQueue,
+        events: EventSink,
         post: Callable[[Callable[[], None]], None],
+        max_unread: int,
     ) -> None:
         self.seed = seed
         self.defaults = options.defaults
-        self.post = lambda command: post(lambda: self.guard(command))
+        self._post = post
         self._options = options
         self._events = events
         self._account = Account(options.priority)
+        self._max_unread = max_unread
+        self._num_unread = 0
+        self._core = core
         self._runner = OpRunner(core, self)
         self._branches = {ROOT: self._new_branch(ROOT, None)}
         self.is_closed = False
+        self.is_paused = False
+        self.tracer: OpTracer | None = None
 
     # ---- from the session
 
@@ -52,6 +64,8 @@ class Program:
                 for child_id in op.children:
                     self._branches[child_id] = self._new_branch(child_id, branch)
             branch.ops.append(queued)
+        if self.tracer is not None:
+            self.tracer.submitted(branch_id, [op for op, _ in submitted])
         if branch.error is None:
             self._runner.advance(branch)
         else:
@@ -74,6 +88,25 @@ class Program:
             finally:
                 self._events.close()
 
+    def acknowledge(self, num_events: int) -> None:
+        """The reader has read so many more events."""
+        self._num_unread -= num_events
+        if self.is_paused and self._num_unread < self._max_unread:
+            self.is_paused = False
+            for branch in list(self._branches.values()):
+                sequence = branch.sequence
+                if sequence.task is not None and sequence.kv is None:
+                    self._core.scheduler.add(sequence)
+                self._runner.advance(branch)
+
+    def _pause(self) -> None:
+        """Between two steps: what generates waits outside the batch, unless the reader came."""
+        if not self.is_paused:
+            return
+        for branch in self._branches.values():
+            if branch.sequence.task is not None:
+                self._core.scheduler.remove(branch.sequence)
+
     def guard(self, command: Callable[[], None]) -> None:
         """Run a command of this program. If our own bookkeeping breaks, it ends, and it alone."""
         try:
@@ -83,8 +116,18 @@ class Program:
 
     # ---- for the runner
 
+    def post(self, action: Callable[[], None]) -> None:
+        """Run `action` on the engine's thread soon; callable from any thread."""
+        self._post(lambda: self.guard(action))
+
     def emit(self, event: Event) -> None:
         self._events.put(event)
+        if self.tracer is not None:
+            self.tracer.answered(event)
+        self._num_unread += 1
+        if self._num_unread >= self._max_unread and not self.is_paused and not self.is_closed:
+            self.is_paused = True
+            self.post(self._pause)
 
     def branch(self, branch_id: str) -> Branch:
         if branch_id not in self._branches:

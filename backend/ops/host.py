@@ -19,6 +19,7 @@ class ProgramHost(Protocol):
 
     seed: int
     defaults: SamplingParams
+    is_paused: bool  # no op is to begin for now
 
     def emit(self, event: Event) -> None:
         """Send an event to the program's reader."""

@@ -68,7 +68,7 @@ class OpRunner:
 
     def _advance(self, branch: Branch) -> None:
         try:
-            while branch.can_run:
+            while branch.can_run and not self._program.is_paused:
                 self._run(branch, branch.ops.popleft())
         finally:
             branch.is_advancing = False
