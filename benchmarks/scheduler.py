@@ -33,8 +33,8 @@ from sestina.lang.session import ROOT, SessionOptions
 
 NUM_MERGES = 60
 WARM_UP = 4  # steps: prefill, and what is set up at the first token
-PARTS = ("_admit", "_plan", "_compute", "_commit", "_deliver", "_sample")
-FUNCTIONS = ("build_batch", "sample")  # of the scheduler's module
+PARTS = ("_plan", "_compute", "_commit")
+FUNCTIONS = ("build_batch", "deliver")
 
 WORKLOADS: dict[str, dict[str, Any]] = {
     "plain": {},

@@ -76,12 +76,12 @@ class GenOp:
 
     def cancel(self) -> None:
         """Stop computing; idempotent."""
+        for sequence in self._sequences:
+            self._core.scheduler.remove(sequence)
+            sequence.task = None
         for generation, result in zip(self._generations, self._results, strict=False):
             if result is None:
                 self._runner.spend(self._branch, generation.counters)
-        for sequence in self._sequences:
-            sequence.task = None
-            self._core.scheduler.remove(sequence)
 
     def _generation(self, index: int, sequence: Sequence) -> Generation:
         request = GenRequest(
@@ -89,8 +89,7 @@ class GenOp:
         )
 
         def on_text(text: str, ids: tuple[int, ...], logprobs: tuple[TokenLogprob, ...]) -> None:
-            if index == 0 and self._op.stream:
-                self._chunk(text, ids, logprobs)
+            self._chunk(text, ids, logprobs)
 
         def on_result(result: GenResult) -> None:
             self._results[index] = result
@@ -110,7 +109,7 @@ class GenOp:
             sequence,
             self._core.tokenizer,
             self._core.scheduler,
-            GenCallbacks(on_text, on_result, on_error),
+            GenCallbacks(on_text if index == 0 and self._op.stream else None, on_result, on_error),
         )
         return generation
 

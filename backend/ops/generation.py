@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,11 +12,18 @@ from numpy.typing import NDArray
 
 from sestina.backend.grammar import CompiledGrammar
 from sestina.backend.ops.output_text import OutputText, kept_tokens
-from sestina.backend.sampling.penalties import forbidden_ids
+from sestina.backend.sampling.penalties import changes_logits, forbidden_ids
 from sestina.backend.sampling.sampler import Sampled, SampleRow
 from sestina.backend.sampling.stop import StopAutomaton
 from sestina.backend.scheduler.scheduler import Scheduler
-from sestina.backend.scheduler.sequence import Counters, Scores, Sequence
+from sestina.backend.scheduler.sequence import (
+    MAX_ENDS,
+    NEVER,
+    Counters,
+    Drawing,
+    Scores,
+    Sequence,
+)
 from sestina.backend.tokenizer.base import Tokenizer
 from sestina.lang.errors import InternalError, SestinaError
 from sestina.lang.params import SamplingParams
@@ -44,9 +52,10 @@ class GenResult:
 
 @dataclass(frozen=True, slots=True)
 class GenCallbacks:
-    """Where a generation reports: text as it becomes certain, then a result or an error."""
+    """Where a generation reports: text as it becomes certain (None: nobody reads it before the
+    end), then a result or an error."""
 
-    on_text: Callable[[str, tuple[int, ...], tuple[TokenLogprob, ...]], None]
+    on_text: Callable[[str, tuple[int, ...], tuple[TokenLogprob, ...]], None] | None
     on_result: Callable[[GenResult], None]
     on_error: Callable[[SestinaError], None]
 
@@ -77,17 +86,17 @@ class Generation:
         self._tokenizer = tokenizer
         self._scheduler = scheduler
         self._callbacks = callbacks
+        self._eos_ids = tokenizer.eos_ids
         self._counters = Counters()
         grammar = request.grammar
         self._matcher = None if grammar is None else grammar.matcher()
-        self._mask = _first_mask(tokenizer, scheduler, constrained=grammar is not None)
         self._output = OutputText(
             tokenizer,
             request.params,
             request.stop_regexes,
             None if grammar is None else (lambda text: _is_complete(grammar, text)),
         )
-        self._start = len(sequence)
+        self._start = self._seen = len(sequence)  # tokens from `seen` on are yet to be looked at
         self._num_reported = 0  # ids
         self._finish: tuple[str, str | int | None] | None = None
         self._known: _Known | None = None
@@ -112,11 +121,51 @@ class Generation:
 
     @property
     def counters(self) -> Counters:
+        self._catch_up()
         return self._counters
 
-    def sample_row(self) -> SampleRow:
-        if self._matcher is not None and self._mask is not None:
-            self._matcher.fill_mask(self._mask, self._num_left)
+    @property
+    def drawing(self) -> Drawing:
+        params, num_ids = self._params, self._tokenizer.vocab_size
+        ends = (*(params.stop_token_ids or ()), *(() if params.ignore_eos else self._eos_ids))
+        has_mask = self._matcher is not None or self._scheduler.model.config.vocab_size != num_ids
+        num_changed = NEVER if changes_logits(params) else params.min_tokens or 0
+        return Drawing(
+            params=params,
+            seed=self._request.seed,
+            start=self._start,
+            # The last one is told: it ends the text.
+            quiet_until=self._start + (params.max_tokens or 0) - 1 if self._is_quiet(ends) else 0,
+            ends=ends[:MAX_ENDS],
+            num_mask_words=-(-num_ids // 32) if has_mask else 0,
+            changed_until=self._start + num_changed,
+        )
+
+    def _is_quiet(self, ends: SequenceOf[int]) -> bool:
+        """Whether tokens other than these need not be looked at as they come."""
+        return (
+            self._callbacks.on_text is None
+            and self._matcher is None
+            and self._known is None
+            and not (self._params.stop or self._request.stop_regexes)
+            and len(ends) <= MAX_ENDS
+        )
+
+    def fill_mask(self, row: NDArray[np.int32]) -> None:
+        """What the grammar allows; without one, all of the vocabulary.
+
+        A model may have more logits than its vocabulary has ids; those are never drawn.
+        """
+        if self._matcher is not None:
+            self._matcher.fill_mask(row, self._num_left)
+            return
+        num_ids = self._tokenizer.vocab_size
+        row[:] = 0
+        row[: num_ids // 32] = -1
+        if num_ids % 32:
+            row[num_ids // 32] = (1 << (num_ids % 32)) - 1
+
+    def sample_row(self, mask: NDArray[np.int32] | None) -> SampleRow:
         output = self._sequence.tokens[self._start :]
         return SampleRow(
             params=self._params,
@@ -124,10 +173,7 @@ class Generation:
             position=len(output),
             prompt_ids=self._sequence.tokens[: self._start],
             output_ids=output,
-            mask=self._mask,
-            forbidden_ids=forbidden_ids(
-                self._params, len(output), self._tokenizer.eos_ids, self._mask
-            ),
+            forbidden_ids=forbidden_ids(self._params, len(output), self._eos_ids, mask),
         )
 
     # ---- what the scheduler tells
@@ -150,6 +196,7 @@ class Generation:
             raise InternalError(
                 "no token can be drawn: the mask allows none, or a logit is NaN or infinite"
             )
+        self._catch_up()
         self._counters.sampled += 1
         if not self._ends_at(sampled.id):
             if self._matcher is not None and not self._matcher.accept_token(sampled.id):
@@ -174,6 +221,13 @@ class Generation:
 
     # ---- inside
 
+    def _catch_up(self) -> None:
+        """Take note of the tokens that the scheduler appended without a word."""
+        start, self._seen = self._seen, len(self._sequence)
+        if start < self._seen:
+            self._counters.sampled += self._seen - start
+            self._output.push(self._sequence.tokens[start:].tolist())
+
     @property
     def _num_left(self) -> int:
         return (self._params.max_tokens or 0) - (len(self._sequence) - self._start)
@@ -183,16 +237,17 @@ class Generation:
         complete = self._matcher is None or self._matcher.is_accepting()
         if token_id in (self._params.stop_token_ids or ()) and complete:
             self._finish = ("stop", token_id)
-        elif token_id in self._tokenizer.eos_ids and self._matcher is not None:
+        elif token_id in self._eos_ids and self._matcher is not None:
             self._finish = ("grammar", token_id)  # the mask allows it only where complete
-        elif token_id in self._tokenizer.eos_ids and not self._params.ignore_eos:
+        elif token_id in self._eos_ids and not self._params.ignore_eos:
             self._finish = ("stop", token_id)
         return self._finish is not None
 
     def _append(self, token_id: int) -> None:
         """One more token of output, already accepted by the matcher."""
         self._sequence.append((token_id,), is_text=False)
-        matched = self._output.push(token_id)
+        self._seen += 1
+        matched = self._output.push((token_id,))
         if matched is not None:
             self._finish = ("stop", matched)
         elif self._matcher is not None and self._matcher.is_complete():
@@ -231,6 +286,8 @@ class Generation:
 
     def _report(self) -> None:
         """Send the text that is certain, with the ids and log-probabilities known since."""
+        if self._callbacks.on_text is None:
+            return
         end = len(self._sequence)
         if self._known is not None:
             end = min(end, max(self._known.until, self._start))
@@ -295,23 +352,6 @@ class Generation:
         if first > 0:
             return scored
         return (TokenLogprob(int(self._sequence.tokens[0]), None), *scored)
-
-
-def _first_mask(
-    tokenizer: Tokenizer, scheduler: Scheduler, *, constrained: bool
-) -> NDArray[np.int32] | None:
-    """Packed int32 [W], for a matcher to fill; without one, all of the vocabulary.
-
-    None where nothing is to be masked. A model may have more logits than its vocabulary has ids;
-    those are never drawn.
-    """
-    num_ids = tokenizer.vocab_size
-    if not constrained and scheduler.model.config.vocab_size == num_ids:
-        return None
-    mask = np.full(-(-num_ids // 32), -1, np.int32)
-    if num_ids % 32:
-        mask[-1] = (1 << (num_ids % 32)) - 1
-    return mask
 
 
 def _is_complete(grammar: CompiledGrammar, text: str) -> bool:

@@ -38,10 +38,10 @@ class OutputText:
         """Everything certain so far."""
         return "".join(self._pieces)
 
-    def push(self, token_id: int) -> str | None:
-        """One more token; returns the stop that it completes, if any."""
-        text = self._detokenizer.push((token_id,))
-        self._num_free -= 1
+    def push(self, ids: Sequence[int]) -> str | None:
+        """More tokens, only one where there are stops; returns the stop completed, if any."""
+        text = self._detokenizer.push(ids)
+        self._num_free -= len(ids)
         step = self._stop.push(text, self._may_stop_after)
         self._pieces.append(step.emit)
         return step.matched

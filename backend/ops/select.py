@@ -7,9 +7,12 @@ from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sestina.backend.sampling.sampler import Sampled, SampleRow
 from sestina.backend.scheduler.scheduler import Scheduler
-from sestina.backend.scheduler.sequence import Counters, Scores, Sequence
+from sestina.backend.scheduler.sequence import Counters, Drawing, Scores, Sequence
 from sestina.backend.tokenizer.base import Tokenizer
 from sestina.lang.choices import pick, score_choices
 from sestina.lang.errors import InternalError, InvalidParams, SestinaError
@@ -55,7 +58,14 @@ class Scoring:
         self._sequence.task = None
         self._on_error(error)
 
-    def sample_row(self) -> SampleRow:
+    @property
+    def drawing(self) -> Drawing:
+        raise InternalError("a scoring does not sample")
+
+    def fill_mask(self, row: NDArray[np.int32]) -> None:
+        raise InternalError("a scoring does not sample")
+
+    def sample_row(self, mask: NDArray[np.int32] | None) -> SampleRow:
         raise InternalError("a scoring does not sample")
 
     def on_sampled(self, sampled: Sampled) -> None:

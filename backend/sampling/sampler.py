@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sestina.backend.sampling.penalties import TokenIds, changes_logits, forbid, penalise
 from sestina.kernels.masked_sampling import (
+    Drawn,
     RowSettings,
     logprobs_of,
     masked_sample,
@@ -66,15 +67,38 @@ def sample(logits: Tensor, rows: Sequence[SampleRow]) -> list[Sampled]:
     if not rows:
         return []
     masks, mask_rows = _stack_masks(rows)
-    ids, masked_mass = masked_sample(_changed(logits, rows), masks, mask_rows, _settings(rows))
+    ids, masked_mass = draw(logits, _settings(rows), masks, mask_rows, dict(enumerate(rows)))
     drawn = [
         Sampled(token_id, None, (), mass)
         for token_id, mass in zip(ids.tolist(), masked_mass.tolist(), strict=True)
     ]
-    wanted = [b for b, row in enumerate(rows) if row.params.return_logprob and drawn[b].id >= 0]
+    return with_logprobs(drawn, logits, [row.params for row in rows])
+
+
+def draw(
+    logits: Tensor,
+    settings: RowSettings,
+    masks: NDArray[np.int32],
+    mask_rows: NDArray[np.int32],
+    changes: Mapping[int, SampleRow],
+) -> Drawn:
+    """`sample` without log-probabilities, for rows whose settings lie in arrays already.
+
+    masks int32 [M, W] and mask_rows int32 [B]: see `masked_sample`. changes: the rows of the batch
+    whose penalties, bias and forbidden ids are to be looked at.
+    """
+    return masked_sample(_changed(logits, changes), masks, mask_rows, settings)
+
+
+def with_logprobs(
+    drawn: Sequence[Sampled], logits: Tensor, params: Sequence[SamplingParams]
+) -> list[Sampled]:
+    """`drawn` [B], with what rows that ask for return_logprob want to know of `logits` [B, V]."""
+    found = [*drawn]
+    wanted = [b for b, p in enumerate(params) if p.return_logprob and found[b].id >= 0]
     if wanted:
-        _add_logprobs(drawn, logits, rows, wanted)
-    return drawn
+        _add_logprobs(found, logits, params, wanted)
+    return found
 
 
 def _settings(rows: Sequence[SampleRow]) -> RowSettings:
@@ -97,9 +121,9 @@ def _stack_masks(rows: Sequence[SampleRow]) -> tuple[NDArray[np.int32], NDArray[
     return (np.stack(masks) if masks else _NO_MASK.copy()), mask_rows
 
 
-def _changed(logits: Tensor, rows: Sequence[SampleRow]) -> Tensor:
+def _changed(logits: Tensor, rows: Mapping[int, SampleRow]) -> Tensor:
     """The logits with penalties, bias and forbidden ids applied; `logits` itself if none are."""
-    touched = [b for b, row in enumerate(rows) if row.forbidden_ids or changes_logits(row.params)]
+    touched = [b for b, row in rows.items() if row.forbidden_ids or changes_logits(row.params)]
     if not touched:
         return logits
     changed = logits.detach().to("cpu", copy=True)
@@ -112,13 +136,13 @@ def _changed(logits: Tensor, rows: Sequence[SampleRow]) -> Tensor:
 
 
 def _add_logprobs(
-    drawn: list[Sampled], logits: Tensor, rows: Sequence[SampleRow], wanted: Sequence[int]
+    drawn: list[Sampled], logits: Tensor, params: Sequence[SamplingParams], wanted: Sequence[int]
 ) -> None:
     ids = torch.tensor([drawn[b].id for b in wanted], device=logits.device)
     chosen = logits[list(wanted)]
     for b, logprob in zip(wanted, logprobs_of(chosen, ids).tolist(), strict=True):
         drawn[b] = drawn[b]._replace(logprob=logprob)
-    counts = [rows[b].params.top_logprobs_num or 0 for b in wanted]
+    counts = [params[b].top_logprobs_num or 0 for b in wanted]
     if any(counts):
         top_ids, top_values = (t.tolist() for t in top_logprobs(chosen, max(counts)))
         for b, count, some_ids, values in zip(wanted, counts, top_ids, top_values, strict=True):

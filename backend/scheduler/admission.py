@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from sestina.backend.cache.kv_cache import KVCache
 from sestina.backend.scheduler import policy
 from sestina.backend.scheduler.prefix_index import PrefixIndex
+from sestina.backend.scheduler.rows import Rows
 from sestina.backend.scheduler.sequence import Sequence
 from sestina.backend.scheduler.waiting import Waiting
 from sestina.lang.errors import InternalError
@@ -37,6 +38,7 @@ class Admission:
     def __init__(
         self,
         cache: KVCache,
+        rows: Rows,
         running: list[Sequence],
         max_running: int,
         name: policy.PolicyName,
@@ -45,6 +47,7 @@ class Admission:
         self.waiting = Waiting(name)
         self.num_admitted = 0
         self._cache = cache
+        self._rows = rows
         self._running = running
         self._max_running = max_running
         self.name: policy.PolicyName = name
@@ -116,7 +119,7 @@ class Admission:
         # Only what this line of tokens never had before: not its own work found again.
         counters.cached += sequence.num_text(sequence.reached, kv.computed_len)
         counters.queued_s += time.monotonic() - sequence.queued_at
-        sequence.reached = max(sequence.reached, kv.computed_len)
+        self._rows.enter(sequence)
         bisect.insort(self._running, sequence, key=lambda s: s.order)
         self._recent.append(sequence)
         self.num_admitted += 1

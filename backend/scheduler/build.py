@@ -1,8 +1,7 @@
-"""Turn a step's plan into the tensors of one forward pass."""
+"""A step's plan, and the tensors of its forward pass."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,77 +10,83 @@ from numpy.typing import NDArray
 
 from sestina.backend.batch import Batch
 from sestina.backend.cache.page_table import PageTable
-from sestina.backend.scheduler.sequence import Sequence
+from sestina.backend.scheduler.rows import Ints, Rows
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
-    """Tokens [start, end) of a sequence run in this step, in `slots` of page table row `row`.
+class Plan:
+    """Tokens [starts[b], ends[b]) of each of B rows run in this step, T in all.
 
-    Logits are wanted of tokens [logits_from, end), empty when equal to `end`.
+    Logits are wanted of tokens [logits_from, end), none where it is equal to `end`. slots: where
+    the T tokens' keys and values go, concatenated.
     """
 
-    sequence: Sequence
-    start: int
-    end: int
-    row: int
-    slots: NDArray[np.int32]
-    logits_from: int
+    rows: Ints  # [B]
+    starts: Ints  # [B]
+    ends: Ints  # [B]
+    logits_from: Ints  # [B]
+    slots: NDArray[np.int32]  # [T]
+
+    def __len__(self) -> int:
+        return len(self.rows)
 
     @property
-    def num_logits(self) -> int:
-        return self.end - self.logits_from
+    def sizes(self) -> Ints:
+        return self.ends - self.starts
+
+    @property
+    def num_logits(self) -> Ints:
+        return self.ends - self.logits_from
+
+    def only(self, places: Ints) -> Plan:
+        """The rows at some of the places 0 .. B-1, ascending."""
+        first = self.sizes.cumsum() - self.sizes
+        return Plan(
+            self.rows[places],
+            self.starts[places],
+            self.ends[places],
+            self.logits_from[places],
+            self.slots[_ranges(first[places], self.sizes[places])],
+        )
 
 
-def logits_from(sequence: Sequence, start: int, end: int) -> int:
-    """First token of [start, end) whose logits the sequence's task needs; `end` if none.
-
-    The logits of token p predict token p + 1: they score it where it is known and wanted, or draw
-    it where p is the last token.
-    """
-    task = sequence.task
-    if task is None:
-        return end
-    first = end
-    if task.wants_sample and end == len(sequence):
-        first = end - 1
-    if task.score_from is not None:
-        first = min(first, max(start, task.score_from - 1))
-    return first
-
-
-def build_batch(chunks: SequenceOf[Chunk], table: PageTable, device: torch.device) -> Batch:
-    """One row per chunk, in order; see `Batch` for the shapes."""
-    lengths = [chunk.end - chunk.start for chunk in chunks]
-    starts = np.concatenate([[0], np.cumsum(lengths)])  # [B+1]
-    rows = np.array([chunk.row for chunk in chunks], np.int32)  # [B]
-    seq_lens = np.array([chunk.end for chunk in chunks], np.int32)  # [B]
-    logit_rows = np.concatenate(
-        [
-            np.arange(base + chunk.logits_from - chunk.start, base + chunk.end - chunk.start)
-            for base, chunk in zip(starts, chunks, strict=False)
-        ]
-    )
-    page_table = table.tensor
+def build_batch(plan: Plan, rows: Rows, table: PageTable, device: torch.device) -> Batch:
+    """One row per row of the plan, in order; see `Batch` for the shapes."""
+    sizes = plan.sizes
+    query_start = np.zeros(len(plan) + 1, np.int64)
+    sizes.cumsum(out=query_start[1:])
+    positions = _ranges(plan.starts, sizes)
+    page_table, table_rows = table.tensor, plan.rows
     if device.type != "cpu":
         # Only the rows in use cross the bus, renumbered from 0.
-        page_table = page_table[torch.from_numpy(rows).long(), : int(seq_lens.max())]
-        rows = np.arange(len(rows), dtype=np.int32)
+        page_table = page_table[torch.from_numpy(plan.rows), : int(plan.ends.max())]
+        table_rows = np.arange(len(plan))
 
     def on_device(array: NDArray[np.generic], dtype: torch.dtype) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(device=device, dtype=dtype)
+        return torch.from_numpy(array).to(device=device, dtype=dtype)
 
     return Batch(
-        token_ids=on_device(
-            np.concatenate([c.sequence.tokens[c.start : c.end] for c in chunks]), torch.int64
-        ),
-        positions=on_device(
-            np.concatenate([np.arange(c.start, c.end) for c in chunks]), torch.int64
-        ),
-        slots=on_device(np.concatenate([c.slots for c in chunks]), torch.int64),
-        query_start=on_device(starts, torch.int32),
-        seq_lens=on_device(seq_lens, torch.int32),
-        table_rows=on_device(rows, torch.int32),
+        token_ids=on_device(rows.tokens[plan.rows.repeat(sizes), positions], torch.int64),
+        positions=on_device(positions, torch.int64),
+        slots=on_device(plan.slots, torch.int64),
+        query_start=on_device(query_start, torch.int32),
+        seq_lens=on_device(plan.ends, torch.int32),
+        table_rows=on_device(table_rows, torch.int32),
         page_table=page_table.to(device),
-        logit_rows=on_device(logit_rows, torch.int64),
+        logit_rows=on_device(
+            _ranges(query_start[:-1] + plan.logits_from - plan.starts, plan.num_logits),
+            torch.int64,
+        ),
     )
+
+
+def _ranges(starts: Ints, sizes: Ints) -> Ints:
+    """start, start + 1, ... of each size, concatenated.
+
+    >>> _ranges(np.array([5, 9]), np.array([3, 1])).tolist()
+    [5, 6, 7, 9]
+    """
+    ends = sizes.cumsum()
+    ranges: Ints = (starts - ends + sizes).repeat(sizes)
+    ranges += np.arange(len(ranges))
+    return ranges

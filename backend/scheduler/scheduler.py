@@ -10,18 +10,20 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sestina.backend.batch import KVPool, Model
 from sestina.backend.cache.kv_cache import KVCache
-from sestina.backend.sampling.sampler import Sampled, SampleRow, sample
 from sestina.backend.scheduler import policy
 from sestina.backend.scheduler.admission import Admission
-from sestina.backend.scheduler.build import Chunk, build_batch, logits_from
-from sestina.backend.scheduler.faults import as_sestina_error, failing
-from sestina.backend.scheduler.scoring import score_known_tokens
-from sestina.backend.scheduler.sequence import Sequence, Task
+from sestina.backend.scheduler.build import Plan, build_batch
+from sestina.backend.scheduler.delivery import deliver
+from sestina.backend.scheduler.faults import as_sestina_error
+from sestina.backend.scheduler.rows import Ints, Rows
+from sestina.backend.scheduler.sequence import Sequence
 from sestina.lang.errors import CapacityError, InternalError, SestinaError
 
 
@@ -38,11 +40,12 @@ class SchedulerOptions:
 
 
 class _Computed(NamedTuple):
-    """A step's chunks, their logits (pieces of [N, V] float32), and those that cannot be had."""
+    """What was computed of a step's plan, the logits of it (pieces of [N, V] float32), and the
+    sequences that cannot be, with their number of trusted tokens."""
 
-    chunks: list[Chunk]
+    plan: Plan
     logits: list[Tensor]
-    failures: list[tuple[Chunk, SestinaError]]
+    failures: list[tuple[Sequence, int, SestinaError]]
 
 
 class Scheduler:
@@ -59,8 +62,14 @@ class Scheduler:
             max_len=self.max_len,
         )
         self.running: list[Sequence] = []  # oldest first
+        self.rows = Rows(options.max_running, self.max_len, self.cache.computed_lens)
         self.admission = Admission(
-            self.cache, self.running, options.max_running, options.policy, self._preempt
+            self.cache,
+            self.rows,
+            self.running,
+            options.max_running,
+            options.policy,
+            self._preempt,
         )
         self.num_steps = 0
         self.num_preempted = 0
@@ -78,16 +87,16 @@ class Scheduler:
         if sequence.kv is not None:
             # Still admitted: it goes on in the next step. What is computed already but has its
             # logits wanted only now is computed again.
+            sequence.note_reached()
             self.cache.truncate(sequence.kv, sequence.tokens, sequence.match_limit)
+            self.rows.refresh(sequence)
         else:
             self.admission.add(sequence)
 
     def remove(self, sequence: Sequence) -> None:
         """Stop computing; what is computed stays cached, evictable. Idempotent."""
         if sequence.kv is not None:
-            self.running.remove(sequence)
-            self.cache.detach(sequence.kv, sequence.tokens)
-            sequence.kv = None
+            self._detach(sequence)
         else:
             self.admission.discard(sequence)
 
@@ -111,36 +120,53 @@ class Scheduler:
     def step(self) -> bool:
         """Admit, plan, compute, deliver. False when there was nothing to compute."""
         self.admission.admit()
-        chunks = self._plan()
-        if not chunks:
+        plan = self._plan()
+        if not len(plan):
             return False
         started = time.monotonic()
-        chunks, logits, failures = self._compute(chunks)
-        for chunk, _ in failures:
-            self._retract(chunk)
-        self._commit(chunks)
-        if chunks:
-            self._deliver(chunks, logits[0] if len(logits) == 1 else torch.cat(logits))
-        for chunk, error in failures:
-            task = chunk.sequence.task
-            if task is not None:  # not cancelled meanwhile
-                task.on_error(error)
+        plan, logits, failures = self._compute(plan)
+        for sequence, num_trusted, _ in failures:
+            self._retract(sequence, num_trusted)
+        self._commit(plan)
+        if len(plan):
+            deliver(self.rows, plan, logits[0] if len(logits) == 1 else torch.cat(logits))
+        for sequence, _, error in failures:
+            if sequence.task is not None:  # not cancelled meanwhile
+                sequence.task.on_error(error)
         self.busy_s += time.monotonic() - started
         return True
 
-    def _plan(self) -> list[Chunk]:
+    def _plan(self) -> Plan:
         """Who runs how many tokens, with slots taken; preempts the newest when memory is short."""
-        active = [s for s in self.running if s.num_pending > 0]
+        rows = self.rows.due()
+        sizes = self._sizes(rows)
+        rows, sizes = rows[sizes > 0], sizes[sizes > 0]
+        slots = self.cache.extend_rows(rows, sizes)
+        if slots is None:
+            rows, sizes, slots = self._extend_in_turn(rows, sizes)
+        ends = self.cache.computed_lens[rows]
+        starts = ends - sizes
+        return Plan(rows, starts, ends, self.rows.logits_from(rows, starts, ends), slots)
+
+    def _sizes(self, rows: Ints) -> Ints:
+        """How many tokens each row runs in this step."""
+        pending = self.rows.wanted_lens[rows] - self.cache.computed_lens[rows]
+        if not (pending > policy.SHORT_RUN).any():
+            return pending  # decodes always run
+        ranks = [self.admission.rank(sequence) for sequence in self.rows.held_by(rows)]
         sizes = policy.plan_chunks(
-            [s.num_pending for s in active],
-            self.options.max_batch_tokens,
-            lambda i: policy.rank(*active[i].account.standing, self.options.policy),
+            pending.tolist(), self.options.max_batch_tokens, ranks.__getitem__
         )
-        chunks: list[Chunk] = []
-        for sequence, size in zip(active, sizes, strict=True):
-            if size == 0 or sequence.kv is None:  # preempted while making room
+        return np.array(sizes, np.int64)
+
+    def _extend_in_turn(self, rows: Ints, sizes: Ints) -> tuple[Ints, Ints, NDArray[np.int32]]:
+        """Slots for those that get some, oldest first, who take them from the newest."""
+        kept: list[int] = []
+        taken = [np.empty(0, np.int32)]
+        for i, (row, size) in enumerate(zip(rows.tolist(), sizes.tolist(), strict=True)):
+            sequence = self.rows.sequences[row]
+            if sequence is None or sequence.kv is None:  # preempted while making room
                 continue
-            start = sequence.num_computed
             slots = self.cache.extend(sequence.kv, size)
             while slots is None and self._preempt_newer_than(sequence):
                 slots = self.cache.extend(sequence.kv, size)
@@ -148,10 +174,9 @@ class Scheduler:
                 # Older sequences hold the rest, and go first.
                 self._preempt(sequence)
                 continue
-            end = start + size
-            first = logits_from(sequence, start, end)
-            chunks.append(Chunk(sequence, start, end, sequence.kv.row, slots, first))
-        return chunks
+            kept.append(i)
+            taken.append(slots)
+        return rows[kept], sizes[kept], np.concatenate(taken)
 
     def _preempt_newer_than(self, sequence: Sequence) -> bool:
         victim = self.running[-1]
@@ -162,106 +187,61 @@ class Scheduler:
 
     def _preempt(self, victim: Sequence) -> None:
         """Back to the queue; its KV stays cached until evicted, then is recomputed."""
-        self.running.remove(victim)
-        if victim.kv is not None:
-            self.cache.detach(victim.kv, victim.tokens)
-            victim.kv = None
+        self._detach(victim)
         self.admission.put_back(victim)
         self.num_preempted += 1
 
-    def _compute(self, chunks: list[Chunk]) -> _Computed:
+    def _detach(self, sequence: Sequence) -> None:
+        """Take an admitted sequence out of the batch."""
+        if sequence.kv is None:
+            raise InternalError("a sequence that is not admitted cannot leave")
+        self.running.remove(sequence)
+        self.rows.leave(sequence)
+        self.cache.detach(sequence.kv, sequence.tokens)
+        sequence.kv = None
+
+    def _compute(self, plan: Plan) -> _Computed:
         """Run the model. Where it raises for a batch, each sequence is tried alone: only those
         fail that have to."""
         try:
-            batch = build_batch(chunks, self.cache.table, self.model.device)
+            batch = build_batch(plan, self.rows, self.cache.table, self.model.device)
             logits = self.model.forward(batch, self.kv)
         except Exception as error:
-            if len(chunks) == 1:
-                return _Computed([], [], [(chunks[0], as_sestina_error(error))])
+            if len(plan) == 1:
+                sequence = self.rows.sequences[int(plan.rows[0])]
+                if sequence is None:
+                    raise InternalError("a row was computed for no sequence") from error
+                failure = (sequence, int(plan.starts[0]), as_sestina_error(error))
+                return _Computed(plan.only(np.arange(0)), [], [failure])
         else:
             self.num_steps += 1
-            return _Computed(chunks, [logits], [])
-        alone = _Computed([], [], [])
-        for chunk in chunks:
-            one = self._compute([chunk])
-            alone.chunks.extend(one.chunks)
-            alone.logits.extend(one.logits)
-            alone.failures.extend(one.failures)
-        return alone
+            return _Computed(plan, [logits], [])
+        alone = [self._compute(plan.only(np.array([b]))) for b in range(len(plan))]
+        done = [b for b, one in enumerate(alone) if not one.failures]
+        return _Computed(
+            plan.only(np.array(done, np.int64)),
+            [logits for one in alone for logits in one.logits],
+            [failure for one in alone for failure in one.failures],
+        )
 
-    def _retract(self, chunk: Chunk) -> None:
-        """The chunk was not computed: what lies in its slots is not trusted."""
-        sequence = chunk.sequence
+    def _retract(self, sequence: Sequence, num_trusted: int) -> None:
+        """The last chunk was not computed: what lies in its slots is not trusted."""
         if sequence.kv is not None:
-            self.cache.truncate(sequence.kv, sequence.tokens, chunk.start)
+            self.cache.truncate(sequence.kv, sequence.tokens, num_trusted)
         self.remove(sequence)
 
-    def _commit(self, chunks: list[Chunk]) -> None:
+    def _commit(self, plan: Plan) -> None:
         """Count what was computed and publish prefilled text, so that siblings can share it."""
-        for chunk in chunks:
-            sequence = chunk.sequence
-            if sequence.task is None or sequence.kv is None:
+        self.rows.count_pass(plan.rows, plan.sizes)
+        has_text = plan.starts < self.rows.text_ends[plan.rows]
+        for b in np.flatnonzero(has_text).tolist():
+            sequence = self.rows.sequences[int(plan.rows[b])]
+            if sequence is None or sequence.task is None or sequence.kv is None:
                 raise InternalError("a sequence lost its task or memory during a forward pass")
-            counters = sequence.task.counters
-            counters.forward_passes += 1
-            sequence.account.service += chunk.end - chunk.start
-            num_text = sequence.num_text(chunk.start, chunk.end)
-            counters.prefilled += num_text
-            sequence.reached = max(sequence.reached, chunk.end)
+            num_text = sequence.num_text(int(plan.starts[b]), int(plan.ends[b]))
+            sequence.task.counters.prefilled += num_text
             if num_text:
                 self.cache.publish(sequence.kv, sequence.tokens)
-
-    def _deliver(self, chunks: list[Chunk], logits: Tensor) -> None:
-        """Score and sample; the tasks append tokens, finish, or take up their next op."""
-        to_sample: list[tuple[Sequence, Task]] = []
-        sample_rows: list[int] = []
-        done: list[tuple[Sequence, Task]] = []
-        row = 0
-        for chunk in chunks:
-            sequence, task = chunk.sequence, chunk.sequence.task
-            rows, row = (row, row + chunk.num_logits), row + chunk.num_logits
-            if task is None:
-                continue  # cancelled by an earlier sequence's callback in this very loop
-            if task.score_from is not None:
-                with failing(task):
-                    score_known_tokens(chunk, task, logits[rows[0] : rows[1]])
-            if sequence.num_pending == 0 and sequence.task is task:
-                if task.wants_sample:
-                    to_sample.append((sequence, task))
-                    sample_rows.append(rows[1] - 1)
-                else:
-                    done.append((sequence, task))
-        self._sample(to_sample, logits, sample_rows)
-        for sequence, task in done:
-            if sequence.task is task:
-                with failing(task):
-                    task.on_computed()
-
-    def _sample(
-        self, wanted: list[tuple[Sequence, Task]], logits: Tensor, logit_rows: list[int]
-    ) -> None:
-        """Draw one token per task; a task that cannot say how fails alone."""
-        tasks: list[tuple[Sequence, Task]] = []
-        rows: list[SampleRow] = []
-        picked: list[int] = []
-        for (sequence, task), logit_row in zip(wanted, logit_rows, strict=True):
-            with failing(task):
-                rows.append(task.sample_row())
-                tasks.append((sequence, task))
-                picked.append(logit_row)
-        if not rows:
-            return
-        if len(picked) != len(logits):
-            logits = logits[torch.tensor(picked, device=logits.device)]  # [B, V]
-        drawn: list[Sampled | None]
-        try:
-            drawn = [*sample(logits, rows)]
-        except Exception:
-            drawn = [None] * len(rows)  # each alone: only those fail that have to
-        for i, (sequence, task) in enumerate(tasks):
-            if sequence.task is task:  # not cancelled by a callback in this very loop
-                with failing(task):
-                    task.on_sampled(drawn[i] or sample(logits[i : i + 1], rows[i : i + 1])[0])
 
     def check(self) -> None:
         """Audit the KV books, O(slots); InternalError if they are wrong."""

@@ -5,26 +5,25 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sestina.backend.scheduler.build import Chunk
-from sestina.backend.scheduler.sequence import Scores, Task
+from sestina.backend.scheduler.sequence import Scores, Sequence, Task
 from sestina.kernels.masked_sampling import logprobs_of, top_logprobs
 from sestina.lang.errors import InternalError
 
 
-def score_known_tokens(chunk: Chunk, task: Task, logits: Tensor) -> None:
-    """Tell the task what the model gives each known token that the chunk's logits predict.
+def score_known_tokens(sequence: Sequence, task: Task, logits: Tensor, first_token: int) -> None:
+    """Tell the task what the model gives each known token that the logits predict.
 
-    logits: [n, V] float32, of tokens [chunk.logits_from, chunk.end). InternalError where a row is
-    no distribution (as for sampling).
+    logits: [n, V] float32, of the sequence's tokens from number `first_token` on. InternalError
+    where a row is no distribution (as for sampling).
     """
-    sequence, start = chunk.sequence, task.score_from
+    start = task.score_from
     if start is None:
         return
-    first = max(start, chunk.logits_from + 1)  # the first token to score
-    last = min(chunk.end + 1, len(sequence))  # logits of token p score token p + 1
+    first = max(start, first_token + 1)  # the first token to score
+    last = min(first_token + len(logits) + 1, len(sequence))  # logits of token p score token p + 1
     if first >= last:
         return
-    rows = logits[first - 1 - chunk.logits_from : last - 1 - chunk.logits_from]  # [m, V]
+    rows = logits[first - 1 - first_token : last - 1 - first_token]  # [m, V]
     if not bool(rows.amax(dim=1).isfinite().all()):
         raise InternalError("no token can be scored: a logit is NaN or infinite")
     ids = torch.from_numpy(sequence.tokens[first:last].astype("int64")).to(rows.device)

@@ -14,6 +14,7 @@ from sestina.backend.cache.kv_cache import KVHandle
 from sestina.backend.sampling.sampler import Sampled, SampleRow
 from sestina.backend.scheduler.policy import service_level
 from sestina.lang.errors import SestinaError
+from sestina.lang.params import SamplingParams
 
 
 @dataclass(slots=True)
@@ -79,8 +80,40 @@ class Scores:
     top: SequenceOf[tuple[tuple[int, float], ...]]
 
 
+NEVER = 1 << 62
+"""A token index beyond every sequence."""
+
+MAX_ENDS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """How a task's tokens are drawn; the same for all of them, so that it is read only once.
+
+    params: resolved and checked against the vocabulary. start: index in the sequence of the first
+    token to be drawn, from which noise is counted.
+    quiet_until: a token of lower index is appended without `Task.on_sampled`, unless it is one of
+    `ends` (at most MAX_ENDS ids): nobody has to be told of it yet.
+    num_mask_words: length of the task's masks, 0 for none; `Task.fill_mask` is asked for one before
+    the first draw after each `Scheduler.add`.
+    changed_until: before the draw of a token of lower index, `Task.sample_row` is to be asked how
+    single logits change.
+    """
+
+    params: SamplingParams
+    seed: int
+    start: int
+    quiet_until: int = 0
+    ends: tuple[int, ...] = ()
+    num_mask_words: int = 0
+    changed_until: int = 0
+
+
 class Task(Protocol):
-    """What a sequence is computed for. The scheduler calls back during a step."""
+    """What a sequence is computed for. The scheduler calls back during a step.
+
+    `score_from` and `wants_sample` are read again at `Scheduler.add` and after `on_scores`.
+    """
 
     @property
     def score_from(self) -> int | None:
@@ -98,11 +131,19 @@ class Task(Protocol):
     def counters(self) -> Counters:
         """Where this task's costs are counted."""
 
-    def sample_row(self) -> SampleRow:
-        """How to draw the next token."""
+    @property
+    def drawing(self) -> Drawing:
+        """How tokens are drawn; asked for once, if `wants_sample`."""
+
+    def fill_mask(self, row: NDArray[np.int32]) -> None:
+        """Write over `row`, packed int32 [W] with W >= num_mask_words, what is allowed next."""
+
+    def sample_row(self, mask: NDArray[np.int32] | None) -> SampleRow:
+        """How to change the logits of the next token; `mask` int32 [W] is what is allowed."""
 
     def on_sampled(self, sampled: Sampled) -> None:
-        """The next token was drawn."""
+        """The next token was drawn; it is not in the sequence yet. Nothing more is computed until
+        `Scheduler.add`."""
 
     def on_scores(self, scores: Scores) -> None:
         """More tokens were scored; called in ascending order, before on_sampled."""
@@ -119,7 +160,11 @@ class Sequence:
     """Tokens, how many of them are computed, and the task that wants them.
 
     `kv` is set while the sequence is admitted; without it nothing is computed. `reached` is the
-    longest prefix ever computed or found cached, so that recomputing never counts as a cache hit.
+    longest prefix ever computed or found cached when it was last looked at, so that recomputing
+    never counts as a cache hit.
+
+    While it is admitted, the tokens and their number lie in its row of `Rows`: one memory, which
+    the scheduler appends to for all sequences at once.
     """
 
     namespace: str
@@ -132,16 +177,16 @@ class Sequence:
     is_waiting: bool = False  # in the scheduler's queue
     admitted_len: int = 0  # tokens that were cached when it last joined the batch
     _ids: NDArray[np.int32] = field(default_factory=lambda: np.empty(64, np.int32))
-    _is_text: NDArray[np.bool_] = field(default_factory=lambda: np.empty(64, np.bool_))
-    _len: int = 0
+    _len: NDArray[np.int64] = field(default_factory=lambda: np.zeros(1, np.int64))  # [1]
+    _text: list[tuple[int, int]] = field(default_factory=list)  # runs [start, end), ascending
 
     def __len__(self) -> int:
-        return self._len
+        return self._len.item()
 
     @property
     def tokens(self) -> NDArray[np.int32]:
         """[S] int32 view, valid until the next append."""
-        return self._ids[: self._len]
+        return self._ids[: self._len.item()]
 
     @property
     def num_computed(self) -> int:
@@ -155,7 +200,7 @@ class Sequence:
         """
         if self.task is None:
             return 0
-        return self._len if self.task.wants_sample else self._len - 1
+        return len(self) if self.task.wants_sample else len(self) - 1
 
     @property
     def num_pending(self) -> int:
@@ -165,41 +210,58 @@ class Sequence:
     def match_limit(self) -> int:
         """The longest prefix that may come from the cache: logits are needed from here on."""
         limit = self.num_wanted - 1
-        if self.task is not None and self.task.score_from is not None:
-            limit = min(limit, self.task.score_from - 1)
+        if self.task is not None and (score_from := self.task.score_from) is not None:
+            limit = min(limit, score_from - 1)
         return max(0, limit)
+
+    @property
+    def text_end(self) -> int:
+        """Behind the last token of prompt text."""
+        return self._text[-1][1] if self._text else 0
 
     def append(self, ids: Iterable[int], *, is_text: bool) -> None:
         """Add tokens; `is_text` tells prompt text from generated tokens, for the counters."""
         new = np.fromiter(ids, np.int32)
-        end = self._len + len(new)
+        start = len(self)
+        end = start + len(new)
         if end > len(self._ids):
-            capacity = max(end, 2 * len(self._ids))
-            self._ids = np.resize(self._ids, capacity)
-            self._is_text = np.resize(self._is_text, capacity)
-        self._ids[self._len : end] = new
-        self._is_text[self._len : end] = is_text
-        self._len = end
+            self.move(np.empty(max(end, 2 * len(self._ids)), np.int32), np.empty(1, np.int64))
+        self._ids[start:end] = new
+        self._len[0] = end
+        if is_text and len(new):
+            if self.text_end == start and self._text:
+                start, _ = self._text.pop()
+            self._text.append((start, end))
+
+    def move(self, ids: NDArray[np.int32], length: NDArray[np.int64]) -> None:
+        """Keep the tokens in `ids`, which has room for them, and their number in `length` [1]."""
+        ids[: len(self)] = self.tokens
+        length[0] = len(self)
+        self._ids, self._len = ids, length
+
+    def lies_in(self, memory: NDArray[np.int32]) -> bool:
+        """Whether the tokens are kept in (a row of) `memory`."""
+        return self._ids.base is memory
+
+    def note_reached(self) -> None:
+        """What is computed now counts as reached; before it is given up."""
+        self.reached = max(self.reached, self.num_computed)
 
     def truncate(self, length: int) -> None:
         """Drop tokens from `length` on. The KV side is the scheduler's: `Scheduler.truncate`."""
-        self._len = min(self._len, length)
+        self._len[0] = min(len(self), length)
         self.reached = min(self.reached, length)
+        self._text = [(start, min(end, length)) for start, end in self._text if start < length]
 
     def num_text(self, start: int, end: int) -> int:
         """How many of tokens [start, end) are prompt text."""
-        return int(self._is_text[start:end].sum())
+        return sum(max(0, min(end, b) - max(start, a)) for a, b in self._text)
 
     def branch_off(self) -> Sequence:
         """A new sequence with the same tokens, sharing their KV through the radix tree.
 
         Its cached prefix is its parent's work, so it is not counted again.
         """
-        return Sequence(
-            self.namespace,
-            self.account,
-            reached=self.reached,
-            _ids=self._ids.copy(),
-            _is_text=self._is_text.copy(),
-            _len=self._len,
-        )
+        twin = Sequence(self.namespace, self.account, reached=self.reached, _text=list(self._text))
+        twin.append(self.tokens, is_text=False)
+        return twin

@@ -20,9 +20,9 @@ import sestina
 from sestina import Engine, EngineClosed, InternalError, InvalidParams, SamplingParams
 from sestina.backend import completion
 from sestina.backend.models.scripted import prefix_hash_script
-from sestina.backend.sampling.sampler import Sampled, SampleRow
-from sestina.backend.scheduler import scheduler
+from sestina.backend.scheduler import delivery
 from sestina.backend.scheduler.scheduler import Scheduler
+from sestina.kernels.masked_sampling import Drawn, RowSettings
 from sestina.lang.constraint import Constraint
 from sestina.lang.ir import Fork, Gen, Join, Op, Release, Select, Text
 from sestina.lang.session import ROOT, Done, Ended, Failed, SessionOptions
@@ -79,13 +79,13 @@ def test_a_sequence_that_breaks_the_model_fails_alone() -> None:
 
 
 def test_a_row_that_cannot_be_drawn_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fussy(logits: torch.Tensor, rows: list[SampleRow]) -> list[Sampled]:
-        if any(row.params.top_k == 7 for row in rows):
+    def fussy(logits: torch.Tensor, settings: RowSettings, *rest: Any) -> Drawn:
+        if 7 in settings.top_k:
             raise RuntimeError("boom")
-        return sample(logits, rows)
+        return draw(logits, settings, *rest)
 
-    sample = scheduler.sample
-    monkeypatch.setattr(scheduler, "sample", fussy)
+    draw = delivery.draw
+    monkeypatch.setattr(delivery, "draw", fussy)
     with scripted_engine(num_merges=0) as engine:
         sessions = [engine.open(SessionOptions(seed=1)) for _ in range(4)]
         for i, session in enumerate(sessions):

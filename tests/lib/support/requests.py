@@ -6,11 +6,14 @@ from collections.abc import Iterable
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sestina.backend.models.scripted import Script, ScriptedModel
 from sestina.backend.sampling.sampler import Sampled, SampleRow
 from sestina.backend.scheduler.policy import PolicyName
 from sestina.backend.scheduler.scheduler import Scheduler, SchedulerOptions
-from sestina.backend.scheduler.sequence import Account, Counters, Scores, Sequence
+from sestina.backend.scheduler.sequence import Account, Counters, Drawing, Scores, Sequence
 from sestina.lang.errors import SestinaError
 from sestina.lang.params import SamplingParams
 
@@ -69,9 +72,15 @@ class Request:
         self.sequence.task = None
         self.scheduler.remove(self.sequence)
 
-    def sample_row(self) -> SampleRow:
-        tokens, end = self.sequence.tokens, len(self.prompt)
-        return SampleRow(GREEDY, 0, len(self.output), tokens[:end], tokens[end:], None, ())
+    @property
+    def drawing(self) -> Drawing:
+        return Drawing(GREEDY, seed=0, start=len(self.prompt))
+
+    def fill_mask(self, row: NDArray[np.int32]) -> None:
+        raise AssertionError("nothing is masked")
+
+    def sample_row(self, mask: NDArray[np.int32] | None) -> SampleRow:
+        raise AssertionError("no logits are changed")
 
     def on_sampled(self, sampled: Sampled) -> None:
         self.output.append(sampled.id)
@@ -79,6 +88,7 @@ class Request:
             self.cancel()
         else:
             self.sequence.append((sampled.id,), is_text=False)
+            self.scheduler.add(self.sequence)
 
     def on_scores(self, scores: Scores) -> None:
         raise AssertionError("nothing is scored")

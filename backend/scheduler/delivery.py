@@ -1,0 +1,163 @@
+"""What becomes of a forward pass's logits: tokens are scored or drawn, and tasks told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sestina.backend.sampling.sampler import Sampled, SampleRow, draw, with_logprobs
+from sestina.backend.scheduler.build import Plan
+from sestina.backend.scheduler.faults import as_sestina_error, failing
+from sestina.backend.scheduler.rows import NO_ID, Ints, Rows
+from sestina.backend.scheduler.scoring import score_known_tokens
+from sestina.backend.scheduler.sequence import NEVER, Sequence, Task
+from sestina.lang.errors import InternalError
+
+
+def deliver(rows: Rows, plan: Plan, logits: Tensor) -> None:
+    """Score and draw; the tasks append tokens, finish, or take up their next op.
+
+    logits: [N, V] float32 of the plan's rows. Cost: a few numpy calls, and Python for those tasks
+    alone that have to be asked or told. A task may stop others from within a callback.
+    """
+    _score(rows, plan, logits)
+    is_complete = rows.is_active[plan.rows]
+    is_complete &= rows.wanted_lens[plan.rows] <= rows.computed_lens[plan.rows]
+    draws = is_complete & rows.wants_sample[plan.rows]
+    done = [_wanted(rows, row) for row in plan.rows[is_complete & ~draws].tolist()]
+    last = plan.num_logits.cumsum() - 1  # [B], of each row's logits
+    _draw(rows, plan.rows[draws], logits, last[draws])
+    for _, task in _told(rows, done):
+        with failing(task):
+            task.on_computed()
+
+
+class _Wanted(NamedTuple):
+    """A task to be told something, while it is still this sequence's."""
+
+    row: int
+    sequence: Sequence
+    task: Task
+
+
+def _wanted(rows: Rows, row: int) -> _Wanted:
+    """The task of an active row."""
+    sequence = rows.sequences[row]
+    if sequence is None or sequence.task is None:
+        raise InternalError(f"row {row} is computed for no task")
+    return _Wanted(row, sequence, sequence.task)
+
+
+def _told(rows: Rows, wanted: Iterable[_Wanted]) -> Iterable[tuple[int, Task]]:
+    """Those that nobody stopped meanwhile, each at rest from here on; and their place."""
+    for i, (row, sequence, task) in enumerate(wanted):
+        if sequence.task is task:
+            rows.settle(row)
+            rows.is_active[row] = False
+            yield i, task
+
+
+def _score(rows: Rows, plan: Plan, logits: Tensor) -> None:
+    ends = plan.num_logits.cumsum()  # [B]
+    for b in np.flatnonzero(rows.score_from[plan.rows] < NEVER).tolist():
+        row = int(plan.rows[b])
+        if not rows.is_active[row]:
+            continue
+        _, sequence, task = _wanted(rows, row)
+        scored = logits[int(ends[b] - plan.num_logits[b]) : int(ends[b])]
+        rows.is_active[row] = False
+        with failing(task):
+            score_known_tokens(sequence, task, scored, int(plan.logits_from[b]))
+            if sequence.task is task:
+                rows.refresh(sequence)
+
+
+def _draw(rows: Rows, some: Ints, logits: Tensor, places: Ints) -> None:
+    """Draw one token per row from logits[places]; a task that cannot say how fails alone."""
+    changes = _ask(rows, some)
+    is_left = rows.is_active[some]
+    if not is_left.all():
+        kept = np.flatnonzero(is_left).tolist()
+        changes = {new: changes[old] for new, old in enumerate(kept) if old in changes}
+        some, places = some[is_left], places[is_left]
+    if not len(some):
+        return
+    if len(places) != len(logits):
+        logits = logits[torch.from_numpy(places).to(logits.device)]  # [B, V]
+    drawn = _draw_all(rows, some, logits, changes)
+    is_quiet = rows.append_quietly(some, drawn.ids)
+    if not is_quiet.all():
+        _tell(rows, some, logits, drawn, np.flatnonzero(~is_quiet))
+
+
+def _ask(rows: Rows, some: Ints) -> dict[int, SampleRow]:
+    """Have the masks written that are due; returns, by place, how tasks want logits changed."""
+    is_changed = rows.lens[some] < rows.changed_until[some]
+    changes: dict[int, SampleRow] = {}
+    for b in np.flatnonzero(is_changed | rows.is_mask_due[some]).tolist():
+        row = int(some[b])
+        if not rows.is_active[row]:
+            continue
+        task = _wanted(rows, row).task
+        rows.is_mask_due[row] = rows.is_active[row] = False
+        with failing(task):
+            mask = rows.masks[row] if rows.has_mask[row] else None
+            if mask is not None:
+                task.fill_mask(mask)
+            if is_changed[b]:
+                changes[b] = task.sample_row(mask)
+            rows.is_active[row] = True
+    return changes
+
+
+class _Drawn(NamedTuple):
+    """See `kernels.masked_sampling.Drawn`; errors by place, where the id is NO_ID."""
+
+    ids: NDArray[np.int32]
+    masked_mass: NDArray[np.float32]
+    errors: dict[int, Exception]
+
+
+def _draw_all(rows: Rows, some: Ints, logits: Tensor, changes: dict[int, SampleRow]) -> _Drawn:
+    """Where drawing raises for the batch, each row is tried alone: only those fail that have to."""
+    mask_rows = np.where(rows.has_mask[some], some, -1).astype(np.int32)
+    try:
+        return _Drawn(*draw(logits, rows.settings(some), rows.masks, mask_rows, changes), {})
+    except Exception as error:
+        if len(some) == 1:
+            return _Drawn(np.full(1, NO_ID, np.int32), np.zeros(1, np.float32), {0: error})
+    alone = [
+        _draw_all(rows, some[b : b + 1], logits[b : b + 1], {0: changes[b]} if b in changes else {})
+        for b in range(len(some))
+    ]
+    return _Drawn(
+        np.concatenate([one.ids for one in alone]),
+        np.concatenate([one.masked_mass for one in alone]),
+        {b: one.errors[0] for b, one in enumerate(alone) if one.errors},
+    )
+
+
+def _tell(rows: Rows, some: Ints, logits: Tensor, drawn: _Drawn, places: Ints) -> None:
+    """Tell the tasks at these places of the batch what was drawn for them."""
+    wanted = [_wanted(rows, row) for row in some[places].tolist()]
+    sampled = [
+        Sampled(token_id, None, (), mass)
+        for token_id, mass in zip(
+            drawn.ids[places].tolist(), drawn.masked_mass[places].tolist(), strict=True
+        )
+    ]
+    params = [task.drawing.params for _, _, task in wanted]
+    if any(p.return_logprob for p in params):
+        sampled = with_logprobs(sampled, logits[torch.from_numpy(places).to(logits.device)], params)
+    for i, task in _told(rows, wanted):
+        error = drawn.errors.get(int(places[i]))
+        if error is not None:
+            task.on_error(as_sestina_error(error))
+            continue
+        with failing(task):
+            task.on_sampled(sampled[i])

@@ -1,0 +1,200 @@
+"""The admitted sequences as rows of arrays, so that a step costs a few numpy calls for all of them.
+
+What changes with every token lies here, one entry per row: a plain decode step reads and writes
+arrays, and Python runs for a single sequence only where something happens to it (see
+`delivery.deliver`). Row numbers are those of the page table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sestina.backend.scheduler.sequence import MAX_ENDS, NEVER, Drawing, Sequence, Task
+from sestina.kernels.masked_sampling import RowSettings
+from sestina.lang.errors import InternalError
+from sestina.lang.params import SamplingParams
+
+Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+NO_ID = -1
+
+SETTLE_TOKENS = 32
+"""A row's work is booked on its program when it ends, or is this much: policies need to know it
+only roughly (a level is LEVEL_TOKENS wide)."""
+
+
+class Rows:
+    """R rows. A row is taken from `enter` to `leave`; it is active while its task wants something
+    computed, that is from `refresh` until the task is told.
+
+    tokens int32 [R, S] and lens int64 [R] are the memory of the sequences themselves, computed_lens
+    [R] that of their KV handles. The other arrays are copies of what a task said at `refresh`.
+    """
+
+    def __init__(self, num_rows: int, max_len: int, computed_lens: Ints) -> None:
+        self.tokens = np.zeros((num_rows, max_len), np.int32)
+        self.lens = np.zeros(num_rows, np.int64)
+        self.computed_lens = computed_lens
+        self.sequences: list[Sequence | None] = [None] * num_rows
+        self.is_active = np.zeros(num_rows, np.bool_)
+        self.wants_sample = np.zeros(num_rows, np.bool_)
+        self.score_from = np.full(num_rows, NEVER, np.int64)
+        self.text_ends = np.zeros(num_rows, np.int64)
+        self.masks = np.zeros((num_rows, 0), np.int32)  # [R, W]
+        self.has_mask = np.zeros(num_rows, np.bool_)
+        self.is_mask_due = np.zeros(num_rows, np.bool_)
+        self.changed_until = np.zeros(num_rows, np.int64)
+        self._tasks: list[Task | None] = [None] * num_rows
+        self._orders = np.zeros(num_rows, np.int64)
+        self._num_passes = np.zeros(num_rows, np.int64)  # not yet settled
+        self._num_served = np.zeros(num_rows, np.int64)  # tokens of these passes
+        self._settings = _no_settings(num_rows)
+        self._quiet_until = np.zeros(num_rows, np.int64)
+        self._ends = np.full((num_rows, MAX_ENDS), NO_ID, np.int32)
+
+    # ---- coming and going
+
+    def enter(self, sequence: Sequence) -> None:
+        """Take the row of an admitted sequence, whose tokens from now on lie in it."""
+        row = self._row(sequence)
+        sequence.move(self.tokens[row], self.lens[row : row + 1])
+        self.sequences[row] = sequence
+        self._orders[row] = sequence.order
+        self.refresh(sequence)
+
+    def leave(self, sequence: Sequence) -> None:
+        """Give the row back, before the sequence's KV handle is."""
+        row = self._row(sequence)
+        self.settle(row)
+        sequence.note_reached()
+        if sequence.lies_in(self.tokens):
+            sequence.move(np.empty(len(sequence) + 64, np.int32), np.zeros(1, np.int64))
+        self.sequences[row] = self._tasks[row] = None
+        self.is_active[row] = False
+
+    def refresh(self, sequence: Sequence) -> None:
+        """Ask the task again what it wants of the present tokens; the row is active from here."""
+        row, task = self._row(sequence), sequence.task
+        if task is None:
+            raise InternalError("a sequence is computed for no task")
+        if not sequence.lies_in(self.tokens):  # it had outgrown the row
+            sequence.move(self.tokens[row], self.lens[row : row + 1])
+        score_from = task.score_from
+        self.is_active[row] = True
+        self.wants_sample[row] = task.wants_sample
+        self.score_from[row] = NEVER if score_from is None else score_from
+        self.is_mask_due[row] = self.has_mask[row]
+        if self._tasks[row] is not task:
+            self.settle(row)
+            self._tasks[row] = task
+            self.text_ends[row] = sequence.text_end
+            if task.wants_sample:
+                self._set_drawing(row, task.drawing)
+
+    def held_by(self, rows: Ints) -> list[Sequence]:
+        """The sequences of rows that are taken."""
+        return [s for s in map(self.sequences.__getitem__, rows.tolist()) if s is not None]
+
+    def _row(self, sequence: Sequence) -> int:
+        if sequence.kv is None:
+            raise InternalError("a sequence that is not admitted has no row")
+        return sequence.kv.row
+
+    def _set_drawing(self, row: int, drawing: Drawing) -> None:
+        _set_settings(self._settings, row, drawing.params, drawing.seed)
+        self._settings.positions[row] = drawing.start
+        self._quiet_until[row] = drawing.quiet_until
+        self._ends[row] = NO_ID
+        self._ends[row, : len(drawing.ends)] = drawing.ends
+        self.changed_until[row] = drawing.changed_until
+        self.has_mask[row] = self.is_mask_due[row] = drawing.num_mask_words > 0
+        missing = drawing.num_mask_words - self.masks.shape[1]
+        if missing > 0:
+            self.masks = np.pad(self.masks, ((0, 0), (0, missing)))
+
+    # ---- what is to be computed
+
+    def due(self) -> Ints:
+        """The rows that have tokens to compute, oldest sequence first, int64 [B]."""
+        rows: Ints = np.flatnonzero(self.is_active & (self.wanted_lens > self.computed_lens))
+        return rows.take(self._orders[rows].argsort())
+
+    @property
+    def wanted_lens(self) -> Ints:
+        """See `Sequence.num_wanted`; of active rows, int64 [R]."""
+        wanted: Ints = self.lens - ~self.wants_sample
+        return wanted
+
+    def logits_from(self, rows: Ints, starts: Ints, ends: Ints) -> Ints:
+        """First token of each row's [start, end) whose logits its task needs; `end` if none.
+
+        The logits of token p predict token p + 1: they score it where it is known and wanted, or
+        draw it where p is the last token.
+        """
+        draws = self.wants_sample[rows] & (ends == self.lens[rows])
+        scores = np.maximum(starts, self.score_from[rows] - 1)
+        first: Ints = np.minimum(ends - draws, scores)
+        return first
+
+    # ---- what was computed
+
+    def count_pass(self, rows: Ints, sizes: Ints) -> None:
+        """A forward pass computed so many tokens of these rows."""
+        self._num_passes[rows] += 1
+        self._num_served[rows] += sizes
+        if (self._num_served[rows] >= SETTLE_TOKENS).any():
+            for row in np.flatnonzero(self._num_served >= SETTLE_TOKENS).tolist():
+                self.settle(row)
+
+    def settle(self, row: int) -> None:
+        """Book on the row's task and program what passes computed for it."""
+        task, sequence = self._tasks[row], self.sequences[row]
+        if task is not None:
+            task.counters.forward_passes += self._num_passes.item(row)
+        if sequence is not None:
+            sequence.account.service += self._num_served.item(row)
+        self._num_passes[row] = self._num_served[row] = 0
+
+    def settings(self, rows: Ints) -> RowSettings:
+        """How to draw the next token of each row."""
+        taken = RowSettings(*(getattr(self._settings, f.name)[rows] for f in fields(RowSettings)))
+        np.subtract(self.lens[rows], taken.positions, out=taken.positions)
+        return taken
+
+    def append_quietly(self, rows: Ints, ids: NDArray[np.int32]) -> Flags:
+        """Append each row's token, int32 [B], where its task need not be told; bool [B]."""
+        lens = self.lens[rows]
+        is_quiet = lens < self._quiet_until[rows]
+        is_quiet &= ids != NO_ID
+        is_quiet &= (self._ends[rows] != ids[:, None]).all(axis=1)
+        if is_quiet.all():
+            quiet = rows
+        else:
+            quiet, lens, ids = rows[is_quiet], lens[is_quiet], ids[is_quiet]
+        self.tokens[quiet, lens] = ids
+        self.lens[quiet] += 1
+        return is_quiet
+
+
+def _no_settings(num_rows: int) -> RowSettings:
+    return RowSettings(
+        temperature=np.zeros(num_rows, np.float32),
+        top_k=np.zeros(num_rows, np.int32),
+        top_p=np.zeros(num_rows, np.float32),
+        min_p=np.zeros(num_rows, np.float32),
+        seeds=np.zeros(num_rows, np.uint64),
+        positions=np.zeros(num_rows, np.int64),
+    )
+
+
+def _set_settings(settings: RowSettings, row: int, params: SamplingParams, seed: int) -> None:
+    assert params.top_k is not None  # as none is of resolved parameters
+    settings.temperature[row] = params.temperature
+    settings.top_k[row] = params.top_k
+    settings.top_p[row] = params.top_p
+    settings.min_p[row] = params.min_p
+    settings.seeds[row] = seed % (1 << 64)
