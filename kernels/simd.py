@@ -17,6 +17,7 @@ VNNI and BF16, and elsewhere the same sums in plain LLVM. Nothing here can be ca
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -48,6 +49,14 @@ class VectorModel(models.PrimitiveModel):
         super().__init__(manager, vector, vector.llvm)
 
 
+def builds(function: Callable[..., Any]) -> Any:
+    """A call of compiled code, from a function that returns its types and how to build it.
+
+    numba's `intrinsic`, whose own type shows what builds the call and not what is called.
+    """
+    return intrinsic(function)
+
+
 def has_feature(name: str) -> bool:
     """Whether this CPU, for which all is compiled, has an instruction set ("avx512vnni")."""
     return bool(llvm.get_host_cpu_features().get(name, False))
@@ -56,7 +65,9 @@ def has_feature(name: str) -> bool:
 # ---- memory -----------------------------------------------------------------------------------
 
 
-def _address(context: Any, builder: ir.IRBuilder, signature: Any, args: Any, first: int = 0) -> Any:
+def element_address(
+    context: Any, builder: ir.IRBuilder, signature: Any, args: Any, first: int = 0
+) -> Any:
     """Of the element that the arguments `first` (an array) and the next (an index) name."""
     array = context.make_array(signature.args[first])(context, builder, args[first])
     return builder.gep(array.data, [args[first + 1]])
@@ -73,87 +84,91 @@ def _store(context: Any, builder: ir.IRBuilder, value: Any, pointer: Any) -> Any
     return context.get_dummy_value()
 
 
-@intrinsic
+@builds
 def f32_load(typing: Any, array: Any, index: Any) -> Any:
     """16 lanes of a float32 array."""
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _load(builder, _address(context, builder, signature, args), f32x16.llvm)
+        return _load(builder, element_address(context, builder, signature, args), f32x16.llvm)
 
     return f32x16(array, types.intp), build
 
 
-@intrinsic
+@builds
 def f32_load_bf16(typing: Any, array: Any, index: Any) -> Any:
     """16 lanes of an array of bfloat16 bits (uint16), widened."""
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = _address(context, builder, signature, args)
+        pointer = element_address(context, builder, signature, args)
         bits = builder.zext(_load(builder, pointer, ir.VectorType(I16, 16)), i32x16.llvm)
         return builder.bitcast(builder.shl(bits, _constant(16, i32x16)), f32x16.llvm)
 
     return f32x16(array, types.intp), build
 
 
-@intrinsic
+@builds
 def f32_store(typing: Any, value: Any, array: Any, index: Any) -> Any:
     """Write 16 lanes into a float32 array."""
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _store(context, builder, args[0], _address(context, builder, signature, args, 1))
+        return _store(
+            context, builder, args[0], element_address(context, builder, signature, args, 1)
+        )
 
     return types.void(f32x16, array, types.intp), build
 
 
-@intrinsic
+@builds
 def i16_load_i8(typing: Any, array: Any, index: Any) -> Any:
     """32 lanes of an int8 array, widened."""
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = _address(context, builder, signature, args)
+        pointer = element_address(context, builder, signature, args)
         return builder.sext(_load(builder, pointer, ir.VectorType(I8, 32)), i16x32.llvm)
 
     return i16x32(array, types.intp), build
 
 
-@intrinsic
+@builds
 def i16_splat4(typing: Any, array: Any, index: Any) -> Any:
     """Four numbers of an int16 array, eight times over."""
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        four = _load(builder, _address(context, builder, signature, args), I64)
+        four = _load(builder, element_address(context, builder, signature, args), I64)
         return builder.bitcast(_splat(builder, four, 8), i16x32.llvm)
 
     return i16x32(array, types.intp), build
 
 
-@intrinsic
+@builds
 def bf16_load(typing: Any, array: Any, index: Any) -> Any:
     """32 lanes of an array of bfloat16 bits (uint16)."""
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _load(builder, _address(context, builder, signature, args), bf16x32.llvm)
+        return _load(builder, element_address(context, builder, signature, args), bf16x32.llvm)
 
     return bf16x32(array, types.intp), build
 
 
-@intrinsic
+@builds
 def bf16_splat2(typing: Any, array: Any, index: Any) -> Any:
     """Two numbers of an array of bfloat16 bits (uint16), sixteen times over."""
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        two = _load(builder, _address(context, builder, signature, args), I32)
+        two = _load(builder, element_address(context, builder, signature, args), I32)
         return builder.bitcast(_splat(builder, two, 16), bf16x32.llvm)
 
     return bf16x32(array, types.intp), build
 
 
-@intrinsic
+@builds
 def bf16_store(typing: Any, value: Any, array: Any, index: Any) -> Any:
     """Write 32 lanes into an array of bfloat16 bits (uint16)."""
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _store(context, builder, args[0], _address(context, builder, signature, args, 1))
+        return _store(
+            context, builder, args[0], element_address(context, builder, signature, args, 1)
+        )
 
     return types.void(bf16x32, array, types.intp), build
 
@@ -161,7 +176,7 @@ def bf16_store(typing: Any, value: Any, array: Any, index: Any) -> Any:
 # ---- one float32 per lane ---------------------------------------------------------------------
 
 
-@intrinsic
+@builds
 def f32_zero(typing: Any) -> Any:
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return ir.Constant(f32x16.llvm, None)
@@ -169,7 +184,7 @@ def f32_zero(typing: Any) -> Any:
     return f32x16(), build
 
 
-@intrinsic
+@builds
 def f32_splat(typing: Any, value: Any) -> Any:
     """The same number in all lanes."""
 
@@ -179,7 +194,7 @@ def f32_splat(typing: Any, value: Any) -> Any:
     return f32x16(types.float32), build
 
 
-@intrinsic
+@builds
 def f32_add(typing: Any, a: Any, b: Any) -> Any:
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.fadd(*args)
@@ -187,7 +202,7 @@ def f32_add(typing: Any, a: Any, b: Any) -> Any:
     return f32x16(f32x16, f32x16), build
 
 
-@intrinsic
+@builds
 def f32_sub(typing: Any, a: Any, b: Any) -> Any:
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.fsub(*args)
@@ -195,7 +210,7 @@ def f32_sub(typing: Any, a: Any, b: Any) -> Any:
     return f32x16(f32x16, f32x16), build
 
 
-@intrinsic
+@builds
 def f32_mul(typing: Any, a: Any, b: Any) -> Any:
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.fmul(*args)
@@ -203,7 +218,7 @@ def f32_mul(typing: Any, a: Any, b: Any) -> Any:
     return f32x16(f32x16, f32x16), build
 
 
-@intrinsic
+@builds
 def f32_max(typing: Any, a: Any, b: Any) -> Any:
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.select(builder.fcmp_ordered(">", *args), *args)
@@ -211,7 +226,7 @@ def f32_max(typing: Any, a: Any, b: Any) -> Any:
     return f32x16(f32x16, f32x16), build
 
 
-@intrinsic
+@builds
 def f32_fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
     """a * b + c, rounded once."""
 
@@ -221,7 +236,7 @@ def f32_fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
     return f32x16(f32x16, f32x16, f32x16), build
 
 
-@intrinsic
+@builds
 def f32_sum(typing: Any, a: Any) -> Any:
     """The lanes' sum, pairs first: ((0+8)+(4+12)) + ..., the same on all CPUs."""
 
@@ -231,7 +246,7 @@ def f32_sum(typing: Any, a: Any) -> Any:
     return types.float32(f32x16), build
 
 
-@intrinsic
+@builds
 def f32_top(typing: Any, a: Any) -> Any:
     """The largest lane."""
 
@@ -247,7 +262,7 @@ def f32_top(typing: Any, a: Any) -> Any:
 # ---- integers, and bfloat16 -------------------------------------------------------------------
 
 
-@intrinsic
+@builds
 def i32_zero(typing: Any) -> Any:
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return ir.Constant(i32x16.llvm, None)
@@ -255,7 +270,7 @@ def i32_zero(typing: Any) -> Any:
     return i32x16(), build
 
 
-@intrinsic
+@builds
 def i32_dot(typing: Any, total: Any, a: Any, b: Any) -> Any:
     """total[i] + a[2i] * b[2i] + a[2i + 1] * b[2i + 1]; wraps around at 32 bits."""
 
@@ -270,7 +285,7 @@ def i32_dot(typing: Any, total: Any, a: Any, b: Any) -> Any:
     return i32x16(i32x16, i16x32, i16x32), build
 
 
-@intrinsic
+@builds
 def i32_add_pairs(typing: Any, a: Any, b: Any) -> Any:
     """a[0] + a[1], a[2] + a[3], ..., then those of b."""
 
@@ -285,7 +300,7 @@ def i32_add_pairs(typing: Any, a: Any, b: Any) -> Any:
     return i32x16(i32x16, i32x16), build
 
 
-@intrinsic
+@builds
 def f32_of_i32(typing: Any, a: Any) -> Any:
     """Rounded to nearest."""
 
@@ -295,7 +310,7 @@ def f32_of_i32(typing: Any, a: Any) -> Any:
     return f32x16(i32x16), build
 
 
-@intrinsic
+@builds
 def bf16_of_f32(typing: Any, a: Any, b: Any) -> Any:
     """The lanes of a, then those of b, rounded to nearest even; of finite numbers."""
 
@@ -310,7 +325,7 @@ def bf16_of_f32(typing: Any, a: Any, b: Any) -> Any:
     return bf16x32(f32x16, f32x16), build
 
 
-@intrinsic
+@builds
 def bf16_dot(typing: Any, total: Any, a: Any, b: Any) -> Any:
     """total[i] + a[2i] * b[2i] + a[2i + 1] * b[2i + 1] in float32.
 

@@ -1,0 +1,119 @@
+"""Threads that share the work of one compiled function, and need no barrier to do it.
+
+The work is a list of stages, each of so many items; a stage may start when the one before is done.
+Threads draw tickets: ticket n is the n-th item of the whole list. Whoever draws it waits until all
+earlier stages are done, then does it. A thread that comes late, or is taken off its core between
+two items, costs nothing: the others draw its share. (A team with a barrier waits for its slowest
+member after every operation, and with one core taken away runs 10 to 100 times slower.)
+
+Stages, items and their order are the same for any number of threads, and an item is done by one of
+them alone, so results do not depend on the number.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numba import types
+from numpy.typing import NDArray
+
+from sestina.kernels.numba_jit import jit
+from sestina.kernels.simd import builds, element_address
+
+NEXT, DONE = 0, 8
+"""Where a team's counters lie, each in a cache line of its own."""
+
+SPINS = 2000
+"""Looks at a counter (some 50 us) before a waiting thread offers its core to others."""
+
+MAX_THREADS = 16
+
+
+class Team:
+    """The threads of one model. Only one thread may call `run` at a time."""
+
+    def __init__(self, num_threads: int | None = None) -> None:
+        if num_threads is None:
+            num_threads = min(len(os.sched_getaffinity(0)), MAX_THREADS)
+        self.num_threads = num_threads
+        self._others = ThreadPoolExecutor(max(1, num_threads - 1), "sestina-kernel")
+
+    def run(self, function: Callable[..., None], *args: Any) -> None:
+        """function(counters, thread, *args) on all threads; returns when the work is done.
+
+        The function releases the GIL, draws its items from `counters`, and on thread 0 returns
+        only when all items are done. The others may still be on their way out, or not yet in.
+        """
+        counters = new_counters()
+        for thread in range(1, self.num_threads):
+            self._others.submit(function, counters, thread, *args)
+        function(counters, 0, *args)
+
+
+def new_counters() -> NDArray[np.int64]:
+    return np.zeros(16, np.int64)
+
+
+_yield_core = types.ExternalFunction("sched_yield", types.int32())
+
+
+@builds
+def _add(typing: Any, array: Any, index: Any, value: Any) -> Any:
+    """Add to an int64 of an array and return what it was before, at once for all threads."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = element_address(context, builder, signature, args)
+        return builder.atomic_rmw("add", pointer, args[2], "seq_cst")
+
+    return types.int64(array, types.intp, types.int64), build
+
+
+@builds
+def _read(typing: Any, array: Any, index: Any) -> Any:
+    """An int64 as other threads wrote it; what they wrote before is visible after."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = element_address(context, builder, signature, args)
+        return builder.load_atomic(pointer, "acquire", 8)
+
+    return types.int64(array, types.intp), build
+
+
+@builds
+def _pause(typing: Any) -> Any:
+    """Tell the core that this is a loop that waits."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(), build
+
+
+@jit
+def draw(counters: NDArray[np.int64]) -> int:
+    """The next ticket."""
+    ticket: int = _add(counters, NEXT, 1)
+    return ticket
+
+
+@jit
+def finish(counters: NDArray[np.int64]) -> None:
+    """Say that one more item is done."""
+    _add(counters, DONE, 1)
+
+
+@jit
+def wait(counters: NDArray[np.int64], num_done: int) -> None:
+    """Until so many items are done in all."""
+    looks = 0
+    while _read(counters, DONE) < num_done:
+        looks += 1
+        if looks > SPINS:
+            _yield_core()
+        else:
+            _pause()
