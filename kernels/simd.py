@@ -73,13 +73,13 @@ def element_address(
     return builder.gep(array.data, [args[first + 1]])
 
 
-def _load(builder: ir.IRBuilder, pointer: Any, what: ir.Type) -> Any:
+def load(builder: ir.IRBuilder, pointer: Any, what: ir.Type) -> Any:
     value = builder.load(builder.bitcast(pointer, what.as_pointer()))
     value.align = 1
     return value
 
 
-def _store(context: Any, builder: ir.IRBuilder, value: Any, pointer: Any) -> Any:
+def store(context: Any, builder: ir.IRBuilder, value: Any, pointer: Any) -> Any:
     builder.store(value, builder.bitcast(pointer, value.type.as_pointer())).align = 1
     return context.get_dummy_value()
 
@@ -89,7 +89,7 @@ def f32_load(typing: Any, array: Any, index: Any) -> Any:
     """16 lanes of a float32 array."""
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _load(builder, element_address(context, builder, signature, args), f32x16.llvm)
+        return load(builder, element_address(context, builder, signature, args), f32x16.llvm)
 
     return f32x16(array, types.intp), build
 
@@ -100,8 +100,8 @@ def f32_load_bf16(typing: Any, array: Any, index: Any) -> Any:
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         pointer = element_address(context, builder, signature, args)
-        bits = builder.zext(_load(builder, pointer, ir.VectorType(I16, 16)), i32x16.llvm)
-        return builder.bitcast(builder.shl(bits, _constant(16, i32x16)), f32x16.llvm)
+        bits = builder.zext(load(builder, pointer, ir.VectorType(I16, 16)), i32x16.llvm)
+        return builder.bitcast(builder.shl(bits, constant(16, i32x16)), f32x16.llvm)
 
     return f32x16(array, types.intp), build
 
@@ -111,7 +111,7 @@ def f32_store(typing: Any, value: Any, array: Any, index: Any) -> Any:
     """Write 16 lanes into a float32 array."""
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _store(
+        return store(
             context, builder, args[0], element_address(context, builder, signature, args, 1)
         )
 
@@ -124,7 +124,7 @@ def i16_load_i8(typing: Any, array: Any, index: Any) -> Any:
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         pointer = element_address(context, builder, signature, args)
-        return builder.sext(_load(builder, pointer, ir.VectorType(I8, 32)), i16x32.llvm)
+        return builder.sext(load(builder, pointer, ir.VectorType(I8, 32)), i16x32.llvm)
 
     return i16x32(array, types.intp), build
 
@@ -134,8 +134,8 @@ def i16_splat4(typing: Any, array: Any, index: Any) -> Any:
     """Four numbers of an int16 array, eight times over."""
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        four = _load(builder, element_address(context, builder, signature, args), I64)
-        return builder.bitcast(_splat(builder, four, 8), i16x32.llvm)
+        four = load(builder, element_address(context, builder, signature, args), I64)
+        return builder.bitcast(splat(builder, four, 8), i16x32.llvm)
 
     return i16x32(array, types.intp), build
 
@@ -145,7 +145,7 @@ def bf16_load(typing: Any, array: Any, index: Any) -> Any:
     """32 lanes of an array of bfloat16 bits (uint16)."""
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _load(builder, element_address(context, builder, signature, args), bf16x32.llvm)
+        return load(builder, element_address(context, builder, signature, args), bf16x32.llvm)
 
     return bf16x32(array, types.intp), build
 
@@ -155,8 +155,8 @@ def bf16_splat2(typing: Any, array: Any, index: Any) -> Any:
     """Two numbers of an array of bfloat16 bits (uint16), sixteen times over."""
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        two = _load(builder, element_address(context, builder, signature, args), I32)
-        return builder.bitcast(_splat(builder, two, 16), bf16x32.llvm)
+        two = load(builder, element_address(context, builder, signature, args), I32)
+        return builder.bitcast(splat(builder, two, 16), bf16x32.llvm)
 
     return bf16x32(array, types.intp), build
 
@@ -166,7 +166,7 @@ def bf16_store(typing: Any, value: Any, array: Any, index: Any) -> Any:
     """Write 32 lanes into an array of bfloat16 bits (uint16)."""
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _store(
+        return store(
             context, builder, args[0], element_address(context, builder, signature, args, 1)
         )
 
@@ -189,7 +189,7 @@ def f32_splat(typing: Any, value: Any) -> Any:
     """The same number in all lanes."""
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _splat(builder, args[0], 16)
+        return splat(builder, args[0], 16)
 
     return f32x16(types.float32), build
 
@@ -231,7 +231,7 @@ def f32_fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
     """a * b + c, rounded once."""
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _call(builder, "llvm.fma.v16f32", f32x16.llvm, args)
+        return call(builder, "llvm.fma.v16f32", f32x16.llvm, args)
 
     return f32x16(f32x16, f32x16, f32x16), build
 
@@ -259,6 +259,57 @@ def f32_top(typing: Any, a: Any) -> Any:
     return types.float32(f32x16), build
 
 
+@builds
+def f32_first(typing: Any, count: Any, a: Any, b: Any) -> Any:
+    """The first `count` lanes of a (none if negative), those of b after them."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        lanes = ir.Constant(ir.VectorType(I64, 16), list(range(16)))
+        mask = builder.icmp_signed("<", lanes, splat(builder, args[0], 16))
+        return builder.select(mask, args[1], args[2])
+
+    return f32x16(types.intp, f32x16, f32x16), build
+
+
+def _exp2(coefficients: tuple[float, ...]) -> Any:
+    """2**x, x = n + r with n whole and |r| <= 1/2: 2**n by its bits times a polynomial of r."""
+
+    @builds
+    def exp2(typing: Any, x: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            def splat_of(value: float) -> Any:
+                return ir.Constant(f32x16.llvm, [F32(value)] * 16)
+
+            lowest = splat_of(-126.0)
+            x = builder.select(builder.fcmp_ordered("<", args[0], lowest), lowest, args[0])
+            shifted = builder.fadd(x, splat_of(1.5 * 2**23))  # n in the lowest bits
+            r = builder.fsub(x, builder.fsub(shifted, splat_of(1.5 * 2**23)))
+            power = splat_of(coefficients[0])
+            for coefficient in coefficients[1:]:
+                power = call(
+                    builder, "llvm.fma.v16f32", f32x16.llvm, [power, r, splat_of(coefficient)]
+                )
+            n = builder.shl(builder.bitcast(shifted, i32x16.llvm), constant(23, i32x16))
+            bits = builder.add(builder.bitcast(power, i32x16.llvm), n)
+            return builder.bitcast(bits, f32x16.llvm)
+
+        return f32x16(f32x16), build
+
+    return exp2
+
+
+f32_exp2 = _exp2(
+    (
+        1.535336188319500e-4, 1.339887440266574e-3, 9.618437357674640e-3,
+        5.550332471162809e-2, 2.402264791363012e-1, 6.931472028550421e-1, 1.0,
+    )
+)  # fmt: skip
+"""2**x for x <= 126 to 1e-7 (Cephes exp2f); below -126 it is 2**-126."""
+
+f32_exp2_rough = _exp2((5.500893148e-02, 2.422109662e-01, 6.932829278e-01, 1.0))
+"""`f32_exp2` to 1.0e-04: for a result that goes on in bfloat16; 2**n is exact."""
+
+
 # ---- integers, and bfloat16 -------------------------------------------------------------------
 
 
@@ -278,7 +329,7 @@ def i32_dot(typing: Any, total: Any, a: Any, b: Any) -> Any:
         if has_feature("avx512vnni"):
             a, b = (builder.bitcast(arg, i32x16.llvm) for arg in args[1:])
             name = "llvm.x86.avx512.vpdpwssd.512"
-            return _call(builder, name, i32x16.llvm, [args[0], a, b])
+            return call(builder, name, i32x16.llvm, [args[0], a, b])
         a, b = (builder.sext(arg, ir.VectorType(I32, 32)) for arg in args[1:])
         return builder.add(args[0], builder.add(*_pairs(builder, builder.mul(a, b))))
 
@@ -312,15 +363,21 @@ def f32_of_i32(typing: Any, a: Any) -> Any:
 
 @builds
 def bf16_of_f32(typing: Any, a: Any, b: Any) -> Any:
-    """The lanes of a, then those of b, rounded to nearest even; of finite numbers."""
+    """The lanes of a, then those of b, rounded to nearest even; of finite numbers.
+
+    The instruction flushes denormals.
+    """
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if has_feature("avx512bf16"):
+            name, pairs = "llvm.x86.avx512bf16.cvtne2ps2bf16.512", ir.VectorType(Bfloat(), 32)
+            return builder.bitcast(call(builder, name, pairs, args[::-1]), bf16x32.llvm)
         order = ir.Constant(ir.VectorType(I32, 32), list(range(32)))
         bits = builder.bitcast(builder.shuffle_vector(*args, order), ir.VectorType(I32, 32))
         many = {"typ": ir.VectorType(I32, 32)}
-        last = builder.and_(builder.lshr(bits, _splat_of(16, **many)), _splat_of(1, **many))
-        rounded = builder.add(bits, builder.add(last, _splat_of(0x7FFF, **many)))
-        return builder.trunc(builder.lshr(rounded, _splat_of(16, **many)), bf16x32.llvm)
+        last = builder.and_(builder.lshr(bits, splat_of(16, **many)), splat_of(1, **many))
+        rounded = builder.add(bits, builder.add(last, splat_of(0x7FFF, **many)))
+        return builder.trunc(builder.lshr(rounded, splat_of(16, **many)), bf16x32.llvm)
 
     return bf16x32(f32x16, f32x16), build
 
@@ -333,53 +390,58 @@ def bf16_dot(typing: Any, total: Any, a: Any, b: Any) -> Any:
     """
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        if has_feature("avx512bf16"):
-            name, pairs = "llvm.x86.avx512bf16.dpbf16ps.512", ir.VectorType(_Bfloat(), 32)
-            a, b = (builder.bitcast(arg, pairs) for arg in args[1:])
-            return _call(builder, name, f32x16.llvm, [args[0], a, b])
-        return _bf16_dot(builder, *args)
+        return dot_bf16(builder, *args)
 
     return f32x16(f32x16, bf16x32, bf16x32), build
 
 
-def _bf16_dot(builder: ir.IRBuilder, total: Any, a: Any, b: Any) -> Any:
+def dot_bf16(builder: ir.IRBuilder, total: Any, a: Any, b: Any) -> Any:
+    """`bf16_dot` of LLVM values."""
+    if has_feature("avx512bf16"):
+        name, pairs = "llvm.x86.avx512bf16.dpbf16ps.512", ir.VectorType(Bfloat(), 32)
+        a, b = (builder.bitcast(arg, pairs) for arg in (a, b))
+        return call(builder, name, f32x16.llvm, [total, a, b])
+    return _bf16_dot_plain(builder, total, a, b)
+
+
+def _bf16_dot_plain(builder: ir.IRBuilder, total: Any, a: Any, b: Any) -> Any:
     """The odd numbers are the upper halves of 32-bit words, the even ones the lower."""
     a, b = (builder.bitcast(bits, i32x16.llvm) for bits in (a, b))
-    upper = _constant(-65536, i32x16)
+    upper = constant(-65536, i32x16)
     for part in (
         lambda bits: builder.and_(bits, upper),
-        lambda bits: builder.shl(bits, _constant(16, i32x16)),
+        lambda bits: builder.shl(bits, constant(16, i32x16)),
     ):
         x, y = (builder.bitcast(part(bits), f32x16.llvm) for bits in (a, b))
-        total = _call(builder, "llvm.fma.v16f32", f32x16.llvm, [x, y, total])
+        total = call(builder, "llvm.fma.v16f32", f32x16.llvm, [x, y, total])
     return total
 
 
-class _Bfloat(ir.Type):  # type: ignore[misc]
+class Bfloat(ir.Type):  # type: ignore[misc]
     """LLVM's bfloat, which llvmlite has no name for."""
 
     def _to_string(self) -> str:
         return "bfloat"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Bfloat)
+        return isinstance(other, Bfloat)
 
     def __hash__(self) -> int:
-        return hash(_Bfloat)
+        return hash(Bfloat)
 
 
 # ---- building blocks --------------------------------------------------------------------------
 
 
-def _constant(value: int, vector: Vector) -> Any:
-    return _splat_of(value, vector.llvm)
+def constant(value: int, vector: Vector) -> Any:
+    return splat_of(value, vector.llvm)
 
 
-def _splat_of(value: int, typ: Any) -> Any:
+def splat_of(value: int, typ: Any) -> Any:
     return ir.Constant(typ, [value] * typ.count)
 
 
-def _splat(builder: ir.IRBuilder, value: Any, count: int) -> Any:
+def splat(builder: ir.IRBuilder, value: Any, count: int) -> Any:
     undefined = ir.Constant(ir.VectorType(value.type, count), ir.Undefined)
     one = builder.insert_element(undefined, value, I32(0))
     return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(I32, count), None))
@@ -410,6 +472,6 @@ def _fold(builder: ir.IRBuilder, value: Any, join: Any) -> Any:
     return builder.extract_element(value, I32(0))
 
 
-def _call(builder: ir.IRBuilder, name: str, result: ir.Type, arguments: Any) -> Any:
+def call(builder: ir.IRBuilder, name: str, result: ir.Type, arguments: Any) -> Any:
     kind = ir.FunctionType(result, [argument.type for argument in arguments])
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)

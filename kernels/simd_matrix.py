@@ -1,0 +1,260 @@
+"""Blocks of a matrix as one step of numba code: transposed, interleaved, multiplied in registers.
+
+The unit is the 32-bit word: one float32, or two neighbouring bfloat16. A product of matrices of
+words, C[r, n] += A[r, k] * B[k, n], is then the same loop for both: a word of A in all lanes, 16
+words of a row of B, and a fused multiply-add or a bf16 dot. AMX multiplies the same layouts, 16
+rows at a time. All matrices lie in float32 arrays (of a scratch, mostly) and are named by array,
+first element, and elements from one row to the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+
+from sestina.kernels import simd
+from sestina.kernels.simd import I16, I32, I64, builds, f32x16, i32x16
+
+TILE_ROWS = 16
+"""Rows of an AMX tile; each holds 16 words."""
+
+
+def is_bf16(array: Any) -> bool:
+    """Whether a numba array type holds the bits of bfloat16."""
+    return bool(array.dtype == types.uint16)
+
+
+@builds
+def holds_bf16(typing: Any, array: Any) -> Any:
+    """Whether an array is uint16 (the bits of bfloat16); a constant of the compiled code."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return ir.Constant(ir.IntType(1), int(is_bf16(signature.args[0])))
+
+    return types.boolean(array), build
+
+
+# ---- words out of rows of numbers -------------------------------------------------------------
+
+
+@builds
+def word_copy(typing: Any, array: Any, index: Any, dest: Any, at: Any) -> Any:
+    """dest[at] = the word that starts at array[index]: a float32, or that bfloat16 and the next."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        source = simd.element_address(context, builder, signature, args)
+        word = simd.load(builder, source, I32)
+        return simd.store(
+            context, builder, word, simd.element_address(context, builder, signature, args, 2)
+        )
+
+    return types.void(array, types.intp, dest, types.intp), build
+
+
+@builds
+def word_join(typing: Any, array: Any, low: Any, high: Any, dest: Any, at: Any) -> Any:
+    """dest[at] = the bfloat16 array[low] and, above it, array[high]."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        base = context.make_array(signature.args[0])(context, builder, args[0]).data
+        low, high = (
+            builder.zext(simd.load(builder, builder.gep(base, [index]), I16), I32)
+            for index in args[1:3]
+        )
+        word = builder.or_(low, builder.shl(high, I32(16)))
+        return simd.store(
+            context, builder, word, simd.element_address(context, builder, signature, args, 3)
+        )
+
+    return types.void(array, types.intp, types.intp, dest, types.intp), build
+
+
+def _transposer(num_words: int) -> Callable[..., None]:
+    @builds
+    def transposed(
+        typing: Any, array: Any, rows: Any, first: Any, last: Any, width: Any, column: Any,
+        dest: Any, at: Any, stride: Any,
+    ) -> Any:  # fmt: skip
+        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            base = context.make_array(signature.args[0])(context, builder, args[0]).data
+            names = context.make_array(signature.args[1])(context, builder, args[1]).data
+            lines = []
+            for i in range(16):
+                s = builder.add(args[2], I64(i))
+                s = builder.select(builder.icmp_signed("<", s, args[3]), s, args[3])
+                row = builder.sext(builder.load(builder.gep(names, [s])), I64)
+                start = builder.gep(base, [builder.add(builder.mul(row, args[4]), args[5])])
+                lines.append(_line(builder, start, num_words))
+            target = simd.element_address(context, builder, signature, args, 6), args[8]
+            for w, line in enumerate(_transpose(builder, lines)):
+                simd.store(context, builder, line, _at(builder, target, I64(w), 0))
+            return context.get_dummy_value()
+
+        whole = types.intp
+        return types.void(array, rows, whole, whole, whole, whole, dest, whole, whole), build
+
+    return transposed  # type: ignore[no-any-return]
+
+
+words_transpose = _transposer(16)
+"""words_transpose(array, rows, first, last, width, column, dest, at, stride):
+
+dest[at + stride * w + i] = word w < 16 from `column` on of row rows[min(first + i, last)], i < 16,
+of an array whose rows have `width` elements.
+"""
+
+words_transpose8 = _transposer(8)
+"""`words_transpose` of 8 words; words 8 .. 15 become 0."""
+
+
+@builds
+def words_of_row(typing: Any, array: Any, index: Any, dest: Any, at: Any) -> Any:
+    """dest[at : at + 16] = 16 float32 from array[index] on."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        line = simd.load(
+            builder, simd.element_address(context, builder, signature, args), i32x16.llvm
+        )
+        return simd.store(
+            context, builder, line, simd.element_address(context, builder, signature, args, 2)
+        )
+
+    return types.void(array, types.intp, dest, types.intp), build
+
+
+@builds
+def words_of_rows(typing: Any, array: Any, low: Any, high: Any, dest: Any, at: Any) -> Any:
+    """dest[at + d] = the bfloat16 array[low + d] and, above it, array[high + d]; d < 16."""
+    many = ir.VectorType(I16, 16)
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        base = context.make_array(signature.args[0])(context, builder, args[0]).data
+        low, high = (
+            builder.zext(simd.load(builder, builder.gep(base, [index]), many), i32x16.llvm)
+            for index in args[1:3]
+        )
+        line = builder.or_(low, builder.shl(high, simd.constant(16, i32x16)))
+        return simd.store(
+            context, builder, line, simd.element_address(context, builder, signature, args, 3)
+        )
+
+    return types.void(array, types.intp, types.intp, dest, types.intp), build
+
+
+def _line(builder: ir.IRBuilder, start: Any, num_words: int) -> Any:
+    """16 words, or 8 and 8 zeros."""
+    if num_words == 16:
+        return simd.load(builder, start, i32x16.llvm)
+    eight = simd.load(builder, start, ir.VectorType(I32, 8))
+    nothing = ir.Constant(eight.type, None)
+    return _shuffle(builder, eight, nothing, list(range(16)))
+
+
+def _shuffle(builder: ir.IRBuilder, a: Any, b: Any, order: list[int]) -> Any:
+    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, len(order)), order))
+
+
+def _transpose(builder: ir.IRBuilder, lines: list[Any]) -> list[Any]:
+    """16 lines of 16: first 4 x 4 within quarters of registers, then the quarters; 64 shuffles."""
+    quarters = range(0, 16, 4)
+    singles = [
+        [q + lane for q in quarters for lane in low] for low in ((0, 16, 1, 17), (2, 18, 3, 19))
+    ]
+    doubles = [
+        [q + lane for q in quarters for lane in low] for low in ((0, 1, 16, 17), (2, 3, 18, 19))
+    ]
+    mixed: list[Any] = []  # line 4 g + j: quarter b has column 4 b + j of lines 4 g .. 4 g + 3
+    for g in quarters:
+        a, b, c, d = lines[g : g + 4]
+        ab = [_shuffle(builder, a, b, order) for order in singles]
+        cd = [_shuffle(builder, c, d, order) for order in singles]
+        mixed += [_shuffle(builder, ab[j // 2], cd[j // 2], doubles[j % 2]) for j in range(4)]
+    out: list[Any] = [None] * 16
+    for j in range(4):
+        a, b, c, d = mixed[j::4]
+        for half in range(2):
+            order = [8 * half + lane for lane in range(8)]
+            both = order + [16 + lane for lane in order]
+            ab, cd = _shuffle(builder, a, b, both), _shuffle(builder, c, d, both)
+            for one in range(2):
+                order = [4 * one + lane for lane in (0, 1, 2, 3, 8, 9, 10, 11)]
+                pick = order + [16 + lane for lane in order]
+                out[4 * (2 * half + one) + j] = _shuffle(builder, ab, cd, pick)
+    return out
+
+
+# ---- products ---------------------------------------------------------------------------------
+
+Operands = tuple[Any, Any, Any]  # array, first element, elements between rows
+
+
+def block_product(num_rows: int, num_lines: int, pairs: bool) -> Callable[..., None]:
+    """A function for numba: C (+)= A B, with C `num_rows` x 16 `num_lines` held in registers.
+
+    product(A, B, C: array, first, stride each, depth, fresh): A [num_rows, depth] words, B [depth,
+    16 num_lines] words, C float32. `fresh` starts from 0 and not from what C holds. Each element
+    of C sums over k in order, from C on, whatever `num_rows` and `num_lines` are.
+    """
+
+    @builds
+    def product(
+        typing: Any, a: Any, a_at: Any, a_stride: Any, b: Any, b_at: Any, b_stride: Any,
+        c: Any, c_at: Any, c_stride: Any, depth: Any, fresh: Any,
+    ) -> Any:  # fmt: skip
+        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            a, b, c = (_matrix(context, builder, signature, args, first) for first in (0, 3, 6))
+            totals = {
+                (i, j): cgutils.alloca_once(builder, f32x16.llvm)
+                for i in range(num_rows)
+                for j in range(num_lines)
+            }
+            for (i, j), total in totals.items():
+                old = simd.load(builder, _at(builder, c, I64(i), 16 * j), f32x16.llvm)
+                nothing = ir.Constant(f32x16.llvm, None)
+                builder.store(builder.select(args[10], nothing, old), total)
+            with cgutils.for_range(builder, args[9]) as loop:
+                lines = [
+                    simd.load(builder, _at(builder, b, loop.index, 16 * j), i32x16.llvm)
+                    for j in range(num_lines)
+                ]
+                for i in range(num_rows):
+                    base = _at(builder, a, I64(i), 0)
+                    word = simd.load(builder, builder.gep(base, [loop.index]), I32)
+                    word = simd.splat(builder, word, 16)
+                    for j, line in enumerate(lines):
+                        total = totals[i, j]
+                        value = _multiply_add(builder, word, line, builder.load(total), pairs)
+                        builder.store(value, total)
+            for (i, j), total in totals.items():
+                place = _at(builder, c, I64(i), 16 * j)
+                simd.store(context, builder, builder.load(total), place)
+            return context.get_dummy_value()
+
+        whole = types.intp
+        kinds = [kind for array in (a, b, c) for kind in (array, whole, whole)]
+        return types.void(*kinds, whole, types.boolean), build
+
+    return product  # type: ignore[no-any-return]
+
+
+def _matrix(context: Any, builder: Any, signature: Any, args: Any, first: int) -> Any:
+    """Address of the first element, and elements from one row to the next."""
+    return simd.element_address(context, builder, signature, args, first), args[first + 2]
+
+
+def _at(builder: ir.IRBuilder, matrix: Any, row: Any, column: int) -> Any:
+    start, stride = matrix
+    return builder.gep(start, [builder.add(builder.mul(row, stride), I64(column))])
+
+
+def _multiply_add(builder: ir.IRBuilder, word: Any, line: Any, total: Any, pairs: bool) -> Any:
+    if pairs:
+        halves = ir.VectorType(I16, 32)
+        a, b = builder.bitcast(word, halves), builder.bitcast(line, halves)
+        return simd.dot_bf16(builder, total, a, b)
+    a, b = builder.bitcast(word, f32x16.llvm), builder.bitcast(line, f32x16.llvm)
+    return simd.call(builder, "llvm.fma.v16f32", f32x16.llvm, [a, b, total])

@@ -1,0 +1,145 @@
+"""Compiled attention of one KV head: against softmax in float64, and against itself in pieces."""
+
+from __future__ import annotations
+
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from sestina.kernels.paged_attention import lanes
+
+Floats = NDArray[np.float32]
+
+
+class Case(NamedTuple):
+    """One sequence whose last `num_new` tokens are new; slots scattered over the pool."""
+
+    q: Floats  # [T, H * D and some]
+    k_pool: NDArray[np.float32] | NDArray[np.uint16]
+    v_pool: NDArray[np.float32] | NDArray[np.uint16]
+    slots: NDArray[np.int32]
+    num_new: int
+    num_kv_heads: int
+    group: int
+    head_dim: int
+
+    def attend(self, t0: int, t1: int, out: Floats, scratch: Floats | None = None) -> None:
+        """Tokens t0 .. t1 - 1, all heads, in a scratch full of NaN."""
+        if scratch is None:
+            length = lanes.scratch_len(t1 - t0, self.group, self.head_dim)
+            scratch = np.full(length, np.nan, np.float32)
+        seen = self.slots.shape[0] - self.num_new + 1 + t0
+        for kv_head in range(self.num_kv_heads):
+            lanes.attend(
+                self.q, self.k_pool, self.v_pool, self.slots, seen, t0, t1, kv_head,
+                self.num_kv_heads * self.group, self.num_kv_heads, self.head_dim,
+                np.float32(self.head_dim**-0.5), scratch, out,
+            )  # fmt: skip
+
+    def empty(self) -> Floats:
+        heads = self.num_kv_heads * self.group
+        return np.full((self.num_new, heads * self.head_dim), np.nan, np.float32)
+
+    def expected(self) -> NDArray[np.float64]:
+        shape = (-1, self.num_kv_heads, self.head_dim)
+        k, v = (
+            widened(pool)[self.slots].reshape(shape).astype(np.float64)
+            for pool in (self.k_pool, self.v_pool)
+        )
+        out = self.empty().astype(np.float64)
+        before = self.slots.shape[0] - self.num_new
+        for t in range(self.num_new):
+            for h in range(self.num_kv_heads * self.group):
+                columns = slice(h * self.head_dim, (h + 1) * self.head_dim)
+                g, seen = h // self.group, before + t + 1
+                scores = k[:seen, g] @ self.q[t, columns].astype(np.float64) * self.head_dim**-0.5
+                weights = np.exp(scores - scores.max())
+                out[t, columns] = weights / weights.sum() @ v[:seen, g]
+        return out
+
+
+def widened(pool: NDArray[np.float32] | NDArray[np.uint16]) -> Floats:
+    if pool.dtype == np.uint16:
+        return (pool.astype(np.uint32) << 16).view(np.float32)
+    return pool.astype(np.float32)
+
+
+def case(
+    num_new: int, before: int, heads: tuple[int, int], head_dim: int, dtype: torch.dtype, seed: int
+) -> Case:
+    random = torch.Generator().manual_seed(seed)
+    num_kv_heads, group = heads
+    seq_len = num_new + before
+    q = torch.randn((num_new, (num_kv_heads * group + 1) * head_dim), generator=random)
+    pools = torch.randn((2, seq_len + 9, num_kv_heads * head_dim), generator=random).to(dtype)
+    k, v = pools.view(torch.uint16).numpy() if dtype is torch.bfloat16 else pools.numpy()
+    slots = torch.randperm(seq_len + 9, generator=random)[:seq_len].int().numpy()
+    return Case(q.numpy(), k, v, slots, num_new, num_kv_heads, group, head_dim)
+
+
+ERRORS = {torch.float32: 2e-6, torch.bfloat16: 2e-2}
+DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["f32", "bf16"])
+HEADS = st.tuples(st.integers(1, 3), st.integers(1, 5))
+EDGES = [0, 1, 15, 16, 31, 32, lanes.BLOCK - 1, lanes.BLOCK, lanes.BLOCK + 1, 2 * lanes.BLOCK - 1]
+
+
+@DTYPES
+@given(
+    num_new=st.one_of(st.integers(1, 8), st.integers(9, 150)),
+    before=st.one_of(st.sampled_from(EDGES), st.integers(0, 400)),
+    heads=HEADS,
+    head_dim=st.sampled_from([2, 6, 16, 34, 64, 80, 96, 128]),
+    seed=st.integers(0, 1 << 30),
+)
+@settings(deadline=None, max_examples=60)
+def test_equals_softmax_in_float64(
+    dtype: torch.dtype, num_new: int, before: int, heads: tuple[int, int], head_dim: int, seed: int
+) -> None:
+    it = case(num_new, before, heads, head_dim, dtype, seed)
+    out = it.empty()
+    it.attend(0, num_new, out)
+    np.testing.assert_allclose(out, it.expected(), rtol=0, atol=ERRORS[dtype])
+
+
+@DTYPES
+@given(data=st.data(), before=st.sampled_from(EDGES), heads=HEADS, seed=st.integers(0, 1 << 30))
+@settings(deadline=None, max_examples=60)
+def test_pieces_give_the_same_bits(
+    dtype: torch.dtype, data: st.DataObject, before: int, heads: tuple[int, int], seed: int
+) -> None:
+    num_new = data.draw(st.integers(2, 80))
+    it = case(num_new, before, heads, data.draw(st.sampled_from([6, 64, 80])), dtype, seed)
+    whole, pieces = it.empty(), it.empty()
+    it.attend(0, num_new, whole)
+    cuts = data.draw(st.sets(st.integers(1, num_new - 1)))
+    edges = [0, *sorted(cuts), num_new]
+    for t0, t1 in itertools.pairwise(edges):
+        it.attend(t0, t1, pieces)
+    assert np.array_equal(whole, pieces)
+
+
+@DTYPES
+def test_scores_far_apart(dtype: torch.dtype) -> None:
+    """One key outweighs all others; its value comes out, and nothing overflows."""
+    it = case(3, 300, (1, 2), 64, dtype, seed=5)
+    it = it._replace(q=np.tile(1000.0 * widened(it.k_pool)[it.slots[200]], (3, 3)))
+    out = it.empty()
+    it.attend(0, 3, out)
+    value = widened(it.v_pool)[it.slots[200]]
+    np.testing.assert_allclose(out, np.tile(value, (3, 2)), rtol=1e-5, atol=1e-6)
+
+
+@DTYPES
+def test_nan_is_not_hidden(dtype: torch.dtype) -> None:
+    it = case(1, 40, (1, 2), 64, dtype, seed=6)
+    it.q[0, 3] = np.nan
+    out = it.empty()
+    it.attend(0, 1, out)
+    assert np.isnan(out[0, :64]).all()
+    assert np.isfinite(out[0, 64:]).all()
