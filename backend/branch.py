@@ -104,6 +104,7 @@ class Branch:
     def be_born(self, parent: Branch) -> None:
         """Take over everything the parent has; its tokens' KV is shared through the radix tree."""
         self.sequence = parent.sequence.branch_off()
+        self.sequence.keeps_lease = True
         self.variables = dict(parent.variables)
         self.roles = parent.roles
         self.open_role, self.role_suffix = parent.open_role, parent.role_suffix

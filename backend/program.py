@@ -140,12 +140,14 @@ class Program:
             waiter()
         if branch.is_released and branch.is_idle and not branch.is_ended:
             branch.is_ended = True
+            branch.sequence.keeps_lease = False
+            self._core.scheduler.remove(branch.sequence)
             self.emit(Ended(branch.id, self._usage(branch)))
 
     # ---- inside
 
     def _new_branch(self, branch_id: str, parent: Branch | None) -> Branch:
-        sequence = TokenSequence(self._options.namespace, self._account)
+        sequence = TokenSequence(self._options.namespace, self._account, keeps_lease=True)
         return Branch(branch_id, sequence, parent, is_born=parent is None)
 
     def _descends(self, branch: Branch | None, ancestor_id: str) -> bool:

@@ -5,8 +5,9 @@ exactly one of three hands: free in the `PagePool`, cached in the `RadixTree`, o
 that has not handed it over yet; `num_free + num_cached + held == num_slots`.
 """
 
+from sestina.backend.cache.lease import Lease
 from sestina.backend.cache.page_pool import PagePool
 from sestina.backend.cache.page_table import PageTable
-from sestina.backend.cache.radix_tree import Inserted, Lease, Match, RadixTree
+from sestina.backend.cache.radix_tree import Inserted, Lock, Match, RadixTree
 
-__all__ = ["Inserted", "Lease", "Match", "PagePool", "PageTable", "RadixTree"]
+__all__ = ["Inserted", "Lease", "Lock", "Match", "PagePool", "PageTable", "RadixTree"]

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from sestina.backend.cache.lease import Lease
 from sestina.backend.cache.page_pool import PagePool, Slots
 from sestina.backend.cache.page_table import PageTable
-from sestina.backend.cache.radix_tree import Lease, RadixTree
+from sestina.backend.cache.radix_tree import Lock, RadixTree
 from sestina.lang.errors import InternalError
 
 MIN_RUN = 16
@@ -25,13 +26,13 @@ class KVHandle:
     """One sequence's place in the KV memory.
 
     interval of tokens          their slots
-    [0, tree_len)               owned by the radix tree, kept from eviction by `lease`
+    [0, tree_len)               owned by the radix tree, kept from eviction by `lock`
     [tree_len, computed_len)    owned by this sequence ("held"), seen by no one else
     """
 
     namespace: str
     row: int
-    lease: Lease | None
+    lock: Lock | None
     tree_len: int
     _computed_lens: NDArray[np.int64]  # `KVCache.computed_lens`
 
@@ -68,7 +69,7 @@ class KVCache:
 
     def cached_len(self, tokens: NDArray[np.int32], namespace: str, limit: int) -> int:
         """How many leading tokens (at most `limit`) the tree holds."""
-        return self.tree.match(tokens, namespace, limit).length
+        return self.tree.cached_len(tokens, namespace, limit)
 
     def attach(self, tokens: NDArray[np.int32], namespace: str, limit: int) -> KVHandle | None:
         """Start a sequence on the longest cached prefix of at most `limit` tokens, locking it.
@@ -79,10 +80,10 @@ class KVCache:
         if row is None:
             return None
         match = self.tree.match(tokens, namespace, limit)
-        lease = self.tree.lock(match.node)
+        lock = self.tree.lock(match.node)
         self.table.write(row, 0, match.slots)
         self.computed_lens[row] = match.length
-        return KVHandle(namespace, row, lease, match.length, self.computed_lens)
+        return KVHandle(namespace, row, lock, match.length, self.computed_lens)
 
     def extend(self, handle: KVHandle, num_tokens: int) -> Slots | None:
         """Take slots for the next tokens, evicting if need be; None when there are not enough.
@@ -139,10 +140,10 @@ class KVCache:
         slots = self.table.read(handle.row, 0, end)
         inserted = self.tree.insert(tokens[:end], slots, handle.tree_len, handle.namespace)
         self.table.write(handle.row, handle.tree_len, inserted.slots[handle.tree_len :])
-        lease = self.tree.lock(inserted.node)
-        if handle.lease is not None:
-            handle.lease.release()
-        handle.lease = lease
+        lock = self.tree.lock(inserted.node)
+        if handle.lock is not None:
+            handle.lock.release()
+        handle.lock = lock
         handle.tree_len = end
 
     def truncate(self, handle: KVHandle, tokens: NDArray[np.int32], length: int) -> None:
@@ -152,22 +153,28 @@ class KVCache:
         if length < handle.tree_len:
             self.publish(handle, tokens)
             match = self.tree.match(tokens, handle.namespace, length)
-            lease = self.tree.lock(match.node)
-            if handle.lease is not None:
-                handle.lease.release()
-            handle.lease, handle.tree_len, handle.computed_len = lease, match.length, match.length
+            lock = self.tree.lock(match.node)
+            if handle.lock is not None:
+                handle.lock.release()
+            handle.lock, handle.tree_len, handle.computed_len = lock, match.length, match.length
             return
         self.pool.free(self.table.read(handle.row, length, handle.computed_len))
         handle.computed_len = length
 
-    def detach(self, handle: KVHandle, tokens: NDArray[np.int32]) -> None:
-        """End the sequence: what it computed stays in the tree, evictable."""
+    def detach(
+        self, handle: KVHandle, tokens: NDArray[np.int32], *, takes_lease: bool = False
+    ) -> Lease | None:
+        """End the sequence: what it computed stays in the tree, evictable, later if leased."""
         self.publish(handle, tokens)
-        if handle.lease is not None:
-            handle.lease.release()
-            handle.lease = None
-        self.table.release_row(handle.row)
+        lease = None
+        if handle.lock is not None:
+            if takes_lease:
+                lease = self.tree.lease(handle.lock.node)
+            handle.lock.release()
+            handle.lock = None
         handle.tree_len = handle.computed_len = 0
+        self.table.release_row(handle.row)
+        return lease
 
     def check(self, handles: Iterable[KVHandle]) -> None:
         """Verify the books in every detail, O(slots); `handles` are all attached ones."""

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
 from sestina.backend.cache.page_pool import Slots
 from sestina.lang.errors import InternalError
+
+if TYPE_CHECKING:
+    from sestina.backend.cache.lease import Lease
 
 Ids = NDArray[np.int32]
 
@@ -17,17 +22,19 @@ class Node:
     """A prefix: the edges from the root down to here. `slots` int32 [n] hold this edge's n tokens.
 
     The edge is kept as the memory of its int32 ids, so that one memcmp compares it with a
-    sequence. `num_locks` counts the leases on this node and on all below it: a locked node's
-    whole path is locked.
+    sequence. `num_locks` counts the locks on this node and on all below it: a locked node's whole
+    path is locked; so does `num_leases`, while `leases` are those on this very node.
     """
 
     __slots__ = (
         "children",
         "edge",
-        "in_heap",
         "last_used",
+        "leases",
         "namespace",
+        "num_leases",
         "num_locks",
+        "offer",
         "parent",
         "slots",
     )
@@ -39,8 +46,10 @@ class Node:
         self.namespace = namespace
         self.children: dict[int, Node] = {}  # by first token
         self.num_locks = 0
+        self.num_leases = 0
+        self.leases: set[Lease] = set()
         self.last_used = 0  # ticks of the tree's clock
-        self.in_heap = False
+        self.offer = 0  # number of the heap entry that counts; 0: none
 
     @classmethod
     def root(cls, namespace: str) -> Node:
@@ -66,13 +75,14 @@ class Node:
 
     @property
     def num_own_locks(self) -> int:
-        """Leases on this very node."""
+        """Locks on this very node."""
         return self.num_locks - sum(child.num_locks for child in self.children.values())
 
     def __repr__(self) -> str:
         ids = ",".join(map(str, self.tokens[:6])) + (",..." if len(self.slots) > 6 else "")
         name = f" namespace={self.namespace!r}" if self.parent is None else ""
-        return f"<{len(self.slots)} tokens [{ids}]{name} locks={self.num_locks} t={self.last_used}>"
+        users = f"locks={self.num_locks} leases={self.num_leases}"
+        return f"<{len(self.slots)} tokens [{ids}]{name} {users} t={self.last_used}>"
 
     def check(self) -> None:
         """Verify the node against its children."""
@@ -90,7 +100,12 @@ class Node:
             or all(child.last_used <= self.last_used for child in self.children.values()),
             "a path is locked as often as what is below it": self.parent is None
             or self.num_own_locks >= 0,
-            "a root is not locked": self.parent is not None or not self.num_locks,
+            "a path is leased as often as what is below it": self.parent is None
+            or self.num_leases
+            == len(self.leases) + sum(child.num_leases for child in self.children.values()),
+            "leases name their node": all(lease.node is self for lease in self.leases),
+            "a root is neither locked nor leased": self.parent is not None
+            or not (self.num_locks or self.num_leases or self.leases),
         }
         for fact, holds in facts.items():
             if not holds:

@@ -121,6 +121,7 @@ class OpRunner:
             if each.error is None:
                 each.error = error
             each.sequence.task = None
+            each.sequence.keeps_lease = False
             unanswered = [*([first] if first is not None else []), *each.ops]
             each.ops.clear()
             for op in unanswered:

@@ -113,6 +113,7 @@ class Admission:
         if kv is None or sequence.task is None:
             raise InternalError("admitted a sequence without a free row or a task")
         sequence.kv = kv
+        sequence.release_lease()
         sequence.is_waiting = False
         sequence.admitted_len = kv.computed_len
         counters = sequence.task.counters

@@ -99,6 +99,8 @@ class Scheduler:
             self._detach(sequence)
         else:
             self.admission.discard(sequence)
+        if not sequence.keeps_lease:
+            sequence.release_lease()
 
     def truncate(self, sequence: Sequence, length: int) -> None:
         """Drop the sequence's tokens from `length` on, and their keys and values."""
@@ -197,7 +199,9 @@ class Scheduler:
             raise InternalError("a sequence that is not admitted cannot leave")
         self.running.remove(sequence)
         self.rows.leave(sequence)
-        self.cache.detach(sequence.kv, sequence.tokens)
+        sequence.lease = self.cache.detach(
+            sequence.kv, sequence.tokens, takes_lease=sequence.keeps_lease
+        )
         sequence.kv = None
 
     def _compute(self, plan: Plan) -> _Computed:

@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from sestina.backend.cache import Lease
 from sestina.backend.cache.kv_cache import KVHandle
 from sestina.backend.sampling.sampler import Sampled, SampleRow
 from sestina.backend.scheduler.policy import service_level
@@ -161,7 +162,8 @@ class Sequence:
 
     `kv` is set while the sequence is admitted; without it nothing is computed. `reached` is the
     longest prefix ever computed or found cached when it was last looked at, so that recomputing
-    never counts as a cache hit.
+    never counts as a cache hit. keeps_lease: while it is not admitted, its cached prefix has a
+    lease.
 
     While it is admitted, the tokens and their number lie in its row of `Rows`: one memory, which
     the scheduler appends to for all sequences at once.
@@ -171,6 +173,8 @@ class Sequence:
     account: Account = field(default_factory=Account)
     task: Task | None = None
     kv: KVHandle | None = None
+    keeps_lease: bool = False
+    lease: Lease | None = None
     reached: int = 0
     order: int = 0
     queued_at: float = 0.0
@@ -252,6 +256,12 @@ class Sequence:
         self._len[0] = min(len(self), length)
         self.reached = min(self.reached, length)
         self._text = [(start, min(end, length)) for start, end in self._text if start < length]
+
+    def release_lease(self) -> None:
+        """Give up the eviction priority of the cached prefix. Idempotent."""
+        if self.lease is not None:
+            self.lease.release()
+            self.lease = None
 
     def num_text(self, start: int, end: int) -> int:
         """How many of tokens [start, end) are prompt text."""

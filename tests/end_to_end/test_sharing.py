@@ -7,7 +7,10 @@ from typing import Any
 from support.engines import scripted_engine
 
 import sestina
-from sestina import function, gen, user
+from sestina import Engine, SamplingParams, function, gen, user
+from sestina.backend.cache.radix_tree import LEASE_TURNOVERS
+from sestina.lang.ir import Gen, Text
+from sestina.lang.session import ROOT, Done, SessionOptions
 from sestina.lang.state import State
 
 RECORD = {
@@ -97,3 +100,30 @@ def test_turns_keep_the_tokens_of_what_was_generated() -> None:
         num_closing = len(engine.tokenizer.encode(closing, allow_control=True))
         # Nothing comes after the last answer, so what closes its turn is never computed.
         assert engine.stats().prefilled == 4 * num_opening + 3 * num_closing
+
+
+def flood(engine: Engine, numbers: range) -> None:
+    """Fill the cache with what nobody needs again, one prompt of 100 tokens at a time."""
+    for i in numbers:
+        engine.generate(f"{i:04}" * 25, max_tokens=0)
+
+
+def test_a_program_that_waits_for_a_tool_keeps_its_cache() -> None:
+    with scripted_engine(num_merges=0, max_total_tokens=2000, max_running=4) as engine:
+        session = engine.open(SessionOptions(seed=0))
+        events = session.events()
+
+        def num_prefilled(text: str) -> int:
+            gen = Gen("x", SamplingParams.of({"max_tokens": 4, "ignore_eos": True}))
+            session.submit(ROOT, [Text((text,)), gen])
+            return next(e.meta[0].prefilled for e in events if isinstance(e, Done) and e.meta)
+
+        assert num_prefilled(PREFIX) == 600
+        flood(engine, range(30))
+        assert engine.stats().num_evicted > 1000
+        assert num_prefilled("The tool says so.") == 17, "newer prefixes went first"
+        flood(engine, range(30, 30 + 2 * LEASE_TURNOVERS * 20))
+        assert num_prefilled("And so.") == 600 + 17 + 7, "a lease decays"
+        session.close()
+        engine.stats()  # comes after the end of the session
+        assert engine._core.scheduler.cache.tree.num_leased == 0
