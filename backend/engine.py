@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, overload
 from sestina.backend.completion import Completion, Completions
 from sestina.backend.options import EngineOptions
 from sestina.backend.runtime import Runtime
-from sestina.backend.sampling.seeds import derive_seed
+from sestina.backend.seeds import derive_seed
 from sestina.backend.stats import EngineStats
 from sestina.backend.trace import Trace
 from sestina.lang.errors import InvalidParams
@@ -36,15 +36,24 @@ class Engine:
 
     model: a Hugging Face directory, a hub name, a `.gguf` file, an alias (`sestina models list`),
         "tiny-random" or "scripted" (seeded toys for tests), or a LoadedModel.
+    process: run the model in a process of its own, which loads it by its name or path. This process
+        then needs no torch, and shares no interpreter lock with the model; results are the same.
     options: those of EngineOptions: `dtype`, `device`, `max_total_tokens`, `max_running`,
         `max_batch_tokens`, `max_unread`, `policy`, `threads`, `seed`, `check`, `trace`.
 
     Threads may share an engine. Use it as a context manager, or call `close`.
     """
 
-    def __init__(self, model: str | Path | LoadedModel, **options: Unpack[EngineSettings]) -> None:
+    def __init__(
+        self,
+        model: str | Path | LoadedModel,
+        *,
+        process: bool = False,
+        **options: Unpack[EngineSettings],
+    ) -> None:
         self._options = EngineOptions.of(options)
-        self._runtime = _start(model, self._options)
+        start = _start_worker if process else _start_here
+        self._runtime = start(model, self._options)
         seed = self._options.seed
         self._seed = secrets.randbits(63) if seed is None else seed
         self._num_opened = itertools.count()
@@ -155,7 +164,14 @@ class Engine:
         self.close()
 
 
-def _start(model: str | Path | LoadedModel, options: EngineOptions) -> Runtime:
+def _start_worker(model: str | Path | LoadedModel, options: EngineOptions) -> Runtime:
+    # Here, because an engine in this process needs no sockets.
+    from sestina.backend.process.client import WorkerRuntime
+
+    return WorkerRuntime(model, options)
+
+
+def _start_here(model: str | Path | LoadedModel, options: EngineOptions) -> Runtime:
     # Here, because it brings torch: a process that only talks to a worker does without.
     from sestina.backend.local_runtime import LocalRuntime
 

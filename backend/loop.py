@@ -60,6 +60,11 @@ class Loop:
         except EngineClosed:
             return
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the thread has ended, or is about to."""
+        return self._error is not None
+
     def call(self, function: Callable[[], T]) -> T:
         """Run `function` on the engine's thread and return its result."""
         result: Future[T] = Future()

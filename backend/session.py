@@ -9,11 +9,12 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 
 from sestina.backend.core import Core
 from sestina.backend.event_queue import EventQueue, EventSink
+from sestina.backend.known_branches import KnownBranches
 from sestina.backend.loop import Loop
 from sestina.backend.program import Program
 from sestina.lang import ir
-from sestina.lang.errors import EngineClosed, InvalidParams
-from sestina.lang.session import ROOT, Backend, Event, SessionOptions
+from sestina.lang.errors import EngineClosed
+from sestina.lang.session import Backend, Event, SessionOptions
 
 
 class EngineSession:
@@ -88,25 +89,3 @@ def _acknowledge(loop: Loop, reference: weakref.ref[Program], num_events: int) -
     program = reference()
     if program is not None:
         loop.post_if_open(lambda: program.guard(lambda: program.acknowledge(num_events)))
-
-
-class KnownBranches:
-    """Which branches of a program may be submitted to: those that a Fork announced."""
-
-    def __init__(self) -> None:
-        self._known = {ROOT}
-
-    def check(self, branch: str, ops: Sequence[ir.Op]) -> set[str]:
-        """The branches that these ops announce. InvalidParams if `branch` is not known, or one of
-        them exists already."""
-        if branch not in self._known:
-            raise InvalidParams(f"no branch {branch!r}: no Fork announced it")
-        children: set[str] = set()
-        for child in (child for op in ops if isinstance(op, ir.Fork) for child in op.children):
-            if child in self._known or child in children:
-                raise InvalidParams(f"branch {child!r} exists already")
-            children.add(child)
-        return children
-
-    def add(self, children: set[str]) -> None:
-        self._known |= children

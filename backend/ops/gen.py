@@ -6,8 +6,8 @@ from sestina.backend.branch import Branch, Prepared, QueuedOp
 from sestina.backend.core import Core
 from sestina.backend.ops.generation import GenCallbacks, Generation, GenRequest, GenResult
 from sestina.backend.ops.host import OpHost, ProgramHost
-from sestina.backend.sampling.seeds import derive_seed
 from sestina.backend.scheduler.sequence import Sequence
+from sestina.backend.seeds import derive_seed
 from sestina.lang import ir
 from sestina.lang.errors import InvalidParams, SestinaError
 from sestina.lang.params import SamplingParams

@@ -3,7 +3,6 @@
 from sestina.backend.sampling.detokenizer import Detokenizer
 from sestina.backend.sampling.penalties import check_ids, forbidden_ids
 from sestina.backend.sampling.sampler import Sampled, SampleRow, sample
-from sestina.backend.sampling.seeds import derive_seed
 from sestina.backend.sampling.stop import StopAutomaton, StopChecker, StopStep
 
 __all__ = [
@@ -14,7 +13,6 @@ __all__ = [
     "StopChecker",
     "StopStep",
     "check_ids",
-    "derive_seed",
     "forbidden_ids",
     "sample",
 ]

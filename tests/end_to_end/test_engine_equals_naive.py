@@ -14,7 +14,7 @@ import sestina
 from sestina import Engine, SamplingParams
 from sestina.backend.grammar import compile_constraint
 from sestina.backend.naive import NaiveResult, generate_naively
-from sestina.backend.sampling.seeds import derive_seed
+from sestina.backend.seeds import derive_seed
 from sestina.lang.constraint import Constraint
 
 CONSTRAINTS: dict[str, Constraint | None] = {

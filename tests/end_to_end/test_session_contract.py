@@ -1,7 +1,7 @@
 """What every implementation of `sestina.lang.session` must do, whatever the model answers.
 
-A backend joins by a factory in FACTORIES. The tests assume nothing about the generated text; they
-ask for few tokens, so that a real model is quick.
+A backend joins by a factory in FACTORIES; one that is slow to start, by SHARED. The tests assume
+nothing about the generated text; they ask for few tokens, so that a real model is quick.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 
 import pytest
-from support.engines import scripted_engine
+from support.engines import scripted_engine, worker_engine
 from support.sessions import answers, drain, events_of, gen, text, unresolvable, values
 
+from sestina.backend.engine import Engine
 from sestina.lang.choices import pick
 from sestina.lang.clients.mock import MockBackend
 from sestina.lang.errors import Cancelled
@@ -43,10 +44,20 @@ from sestina.lang.session import (
 )
 
 FACTORIES: Mapping[str, Callable[[], Backend]] = {"engine": scripted_engine, "mock": MockBackend}
+SHARED = ("process_engine",)
 
 
-@pytest.fixture(params=sorted(FACTORIES))
+@pytest.fixture(scope="module")
+def process_engine() -> Iterator[Engine]:
+    with worker_engine() as engine:
+        yield engine
+
+
+@pytest.fixture(params=[*sorted(FACTORIES), *SHARED])
 def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    if request.param in SHARED:
+        yield request.getfixturevalue(request.param)
+        return
     made = FACTORIES[request.param]()
     yield made
     close = getattr(made, "close", None)

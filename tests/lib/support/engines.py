@@ -29,3 +29,8 @@ def tiny_engine(*, num_merges: int = 60, max_len: int = 2048, **options: Any) ->
     model = tiny_llama(vocab_size=tokenizer.vocab_size, max_len=max_len)
     loaded = LoadedModel("tiny", model, tokenizer)
     return Engine(loaded, seed=0, check=True, **{**SIZES, **options})
+
+
+def worker_engine(**options: Any) -> Engine:
+    """`scripted_engine()`, in a process of its own."""
+    return Engine("scripted", process=True, seed=0, check=True, **{**SIZES, **options})

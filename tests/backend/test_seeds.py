@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from itertools import product
 
-from sestina.backend.sampling import derive_seed
+from sestina.backend.seeds import derive_seed
 
 
 def test_never_changes() -> None:
