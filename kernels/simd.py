@@ -69,6 +69,8 @@ def element_address(
     context: Any, builder: ir.IRBuilder, signature: Any, args: Any, first: int = 0
 ) -> Any:
     """Of the element that the arguments `first` (an array) and the next (an index) name."""
+    if isinstance(signature.args[first], types.CPointer):
+        return builder.gep(args[first], [args[first + 1]])
     array = context.make_array(signature.args[first])(context, builder, args[first])
     return builder.gep(array.data, [args[first + 1]])
 
@@ -171,6 +173,44 @@ def bf16_store(typing: Any, value: Any, array: Any, index: Any) -> Any:
         )
 
     return types.void(bf16x32, array, types.intp), build
+
+
+@builds
+def f32_load_first(typing: Any, array: Any, index: Any, count: Any) -> Any:
+    """`count` lanes of a float32 array, 0 <= count < 16, and zeros; reads nothing else."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = element_address(context, builder, signature, args)
+        pointer = builder.bitcast(pointer, f32x16.llvm.as_pointer())
+        count = splat(builder, builder.trunc(args[2], I32), 16)
+        lanes = ir.Constant(i32x16.llvm, list(range(16)))
+        wanted = builder.icmp_signed("<", lanes, count)
+        nothing = ir.Constant(f32x16.llvm, None)
+        name = "llvm.masked.load.v16f32.p0"
+        return call(builder, name, f32x16.llvm, [pointer, I32(1), wanted, nothing])
+
+    return f32x16(array, types.intp, types.intp), build
+
+
+@builds
+def i16_store(typing: Any, value: Any, array: Any, index: Any) -> Any:
+    """Write the lower 16 bits of 16 int32 lanes into an int16 array."""
+    return _store_narrow(I16, array)
+
+
+@builds
+def i8_store(typing: Any, value: Any, array: Any, index: Any) -> Any:
+    """Write the lower 8 bits of 16 int32 lanes into an int8 array."""
+    return _store_narrow(I8, array)
+
+
+def _store_narrow(lane: ir.Type, array: Any) -> Any:
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        value = builder.trunc(args[0], ir.VectorType(lane, 16))
+        pointer = element_address(context, builder, signature, args, 1)
+        return store(context, builder, value, pointer)
+
+    return types.void(i32x16, array, types.intp), build
 
 
 # ---- one float32 per lane ---------------------------------------------------------------------
@@ -352,6 +392,56 @@ def i32_add_pairs(typing: Any, a: Any, b: Any) -> Any:
 
 
 @builds
+def i32_rint(typing: Any, a: Any) -> Any:
+    """The nearest integers, ties to even; of numbers that int32 holds."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.fptosi(call(builder, "llvm.rint.v16f32", f32x16.llvm, args), i32x16.llvm)
+
+    return i32x16(f32x16), build
+
+
+@builds
+def i32_load(typing: Any, array: Any, index: Any) -> Any:
+    """16 lanes of an int32 array."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return load(builder, element_address(context, builder, signature, args), i32x16.llvm)
+
+    return i32x16(array, types.intp), build
+
+
+@builds
+def i32_high(typing: Any, a: Any) -> Any:
+    """a / 128, rounded to nearest: what times 128 leaves a rest in -64..63."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.ashr(builder.add(args[0], constant(64, i32x16)), constant(7, i32x16))
+
+    return i32x16(i32x16), build
+
+
+@builds
+def i32_low(typing: Any, a: Any, high: Any) -> Any:
+    """a - 128 * high."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.sub(args[0], builder.shl(args[1], constant(7, i32x16)))
+
+    return i32x16(i32x16, i32x16), build
+
+
+@builds
+def i32_join(typing: Any, high: Any, low: Any) -> Any:
+    """128 * high + low."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.add(builder.shl(args[0], constant(7, i32x16)), args[1])
+
+    return i32x16(i32x16, i32x16), build
+
+
+@builds
 def f32_of_i32(typing: Any, a: Any) -> Any:
     """Rounded to nearest."""
 
@@ -380,6 +470,20 @@ def bf16_of_f32(typing: Any, a: Any, b: Any) -> Any:
         return builder.trunc(builder.lshr(rounded, splat_of(16, **many)), bf16x32.llvm)
 
     return bf16x32(f32x16, f32x16), build
+
+
+@builds
+def i32_bf16_of_f32(typing: Any, a: Any) -> Any:
+    """bfloat16 bits in the lower half of each lane, rounded to nearest even; NaN stays NaN."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        bits, shift = builder.bitcast(args[0], i32x16.llvm), constant(16, i32x16)
+        last = builder.and_(builder.lshr(bits, shift), constant(1, i32x16))
+        rounded = builder.add(bits, builder.add(last, constant(0x7FFF, i32x16)))
+        is_nan = builder.fcmp_unordered("uno", args[0], args[0])
+        return builder.select(is_nan, constant(0x7FC0, i32x16), builder.lshr(rounded, shift))
+
+    return i32x16(f32x16), build
 
 
 @builds

@@ -25,6 +25,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sestina.kernels import amx
+
 TILE, PAIR, WIDTH = 16, 32, 64
 MAX_ACTIVATION = 8191
 
@@ -46,17 +48,34 @@ class Rows(NamedTuple):
 
     values [T, K'] int16 beside int8 weights, uint16 (bfloat16 bits) or float32; zero from K on.
     scales [T] float32: what each row's integers are multiples of (unused for the others).
+    blocks [T'/16, ...]: the same as tiles of 16 rows by 64 bytes, [0, 0] where none are used:
+        int8 [T'/16, K'/64, 2, 16, 64]      beside int8 weights: a value is 128 * [0] + [1]
+        uint16 [T'/16, K'/32, 16, 32]       of bfloat16, and `values` is then not written
+      T' is T rounded up to 16; all axes but the first are stored as one.
     """
 
     values: NDArray[np.generic]
     scales: NDArray[np.float32]
+    blocks: NDArray[np.generic]
 
     @classmethod
-    def empty(cls, num_rows: int, width: int, weights: NDArray[np.generic]) -> Rows:
+    def empty(
+        cls,
+        num_rows: int,
+        width: int,
+        weights: NDArray[np.generic],
+        has_blocks: bool | None = None,  # None: where this process may use them
+    ) -> Rows:
         """For `num_rows` rows of K = `width`, beside packed weights of this dtype."""
-        dtype = np.dtype(np.int16) if weights.dtype == np.int8 else weights.dtype
-        values = np.zeros((num_rows, padded(width, WIDTH)), dtype)
-        return cls(values, np.ones(num_rows, np.float32))
+        is_int8 = weights.dtype == np.int8
+        full_width = padded(width, WIDTH)
+        values = np.zeros((num_rows, full_width), np.int16 if is_int8 else weights.dtype)
+        if has_blocks is None:
+            has_blocks = amx.allowed()
+        shape = (0, 0)
+        if has_blocks and weights.dtype != np.float32:
+            shape = (-(-num_rows // TILE), TILE * full_width * (2 if is_int8 else 1))
+        return cls(values, np.ones(num_rows, np.float32), np.zeros(shape, weights.dtype))
 
 
 def padded(size: int, step: int) -> int:

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numba import types
 from numba.extending import overload
 
-from sestina.kernels import simd
+from sestina.kernels import amx, simd
+from sestina.kernels.linear import convert, tiles_amx
 from sestina.kernels.numba_jit import jit_exact as jit
+
+MIN_INT8_ROWS = 5
+"""From so many rows on int8 weights are multiplied in registers of 16 rows (measured)."""
 
 
 def multiply(rows: Any, matrix: Any, layer: Any, tile: Any, num_rows: Any, out: Any) -> None:
@@ -31,68 +34,57 @@ def multiply(rows: Any, matrix: Any, layer: Any, tile: Any, num_rows: Any, out: 
 def _multiply(rows: Any, matrix: Any, layer: Any, tile: Any, num_rows: Any, out: Any) -> Any:
     by_dtype = {types.int16: _int8, types.uint16: _bf16, types.float32: _f32}
     kernel = by_dtype[rows.types[0].dtype]
+    many_int8, many_bf16 = tiles_amx.int8, tiles_amx.bf16
 
     def multiply(rows: Any, matrix: Any, layer: Any, tile: Any, num_rows: Any, out: Any) -> None:
         weights, scales = matrix.weights[layer], matrix.scales[layer]
         kernel(rows.values, rows.scales, weights, scales, tile, num_rows, out)
 
-    return multiply
+    def multiply_int8(
+        rows: Any, matrix: Any, layer: Any, tile: Any, num_rows: Any, out: Any
+    ) -> None:
+        weights, scales = matrix.weights[layer], matrix.scales[layer]
+        if rows.blocks.shape[0] > 0 and num_rows >= MIN_INT8_ROWS:
+            many_int8(rows.blocks, rows.scales, weights, scales, tile, num_rows, out)
+        else:
+            kernel(rows.values, rows.scales, weights, scales, tile, num_rows, out)
+
+    def multiply_bf16(
+        rows: Any, matrix: Any, layer: Any, tile: Any, num_rows: Any, out: Any
+    ) -> None:
+        weights, scales = matrix.weights[layer], matrix.scales[layer]
+        if rows.blocks.shape[0] > 0:
+            many_bf16(rows.blocks, weights, tile, num_rows, out)
+        else:
+            kernel(rows.values, rows.scales, weights, scales, tile, num_rows, out)
+
+    if not amx.available() or rows.types[0].dtype is types.float32:
+        return multiply
+    return multiply_int8 if rows.types[0].dtype is types.int16 else multiply_bf16
 
 
 def prepare(row: Any, width: Any, largest: Any, rows: Any, m: Any) -> None:
     """Write the first `width` float32 of `row` into line m of `rows`, in the form it has.
 
-    largest: `packed.largest_activation` of the width. A row that holds a NaN or an infinity becomes
-    one whose products are all NaN.
+    largest: `packed.largest_activation` of the width. Of a row that holds a NaN or an infinity no
+    product is finite.
     """
     raise NotImplementedError  # compiled code only: the overload below
 
 
 @overload(prepare)
 def _prepare(row: Any, width: Any, largest: Any, rows: Any, m: Any) -> Any:
-    by_dtype = {types.int16: _to_integers, types.uint16: _to_bf16, types.float32: _to_f32}
-    convert = by_dtype[rows.types[0].dtype]
+    by_dtype = {
+        types.int16: convert.to_integers,
+        types.uint16: convert.to_bf16,
+        types.float32: convert.to_f32,
+    }
+    write = by_dtype[rows.types[0].dtype]
 
     def prepare(row: Any, width: Any, largest: Any, rows: Any, m: Any) -> None:
-        convert(row, width, largest, rows.values[m], rows.scales, m)
+        write(row, width, largest, rows, m)
 
     return prepare
-
-
-@jit
-def _to_integers(row: Any, width: int, largest: np.float32, out: Any, scales: Any, m: int) -> None:
-    top = np.float32(0.0)
-    total = np.float32(0.0)  # NaN if any is, or is infinite
-    for k in range(width):
-        size = abs(row[k])
-        top = max(top, size)
-        total += row[k] - row[k]
-    if total != total:
-        scales[m] = total
-        out[:] = np.int16(0)
-        return
-    scales[m] = top / largest
-    inverse = largest / top if top > np.float32(0.0) else np.float32(0.0)
-    for k in range(width):
-        out[k] = np.int16(np.rint(row[k] * inverse))
-
-
-@jit
-def _to_bf16(row: Any, width: int, largest: np.float32, out: Any, scales: Any, m: int) -> None:
-    bits = row.view(np.uint32)
-    for k in range(width):
-        word = bits[k]
-        if row[k] != row[k]:
-            out[k] = np.uint16(0x7FC0)
-        else:  # round to nearest, ties to even
-            even = (word >> np.uint32(16)) & np.uint32(1)
-            out[k] = np.uint16((word + np.uint32(0x7FFF) + even) >> np.uint32(16))
-
-
-@jit
-def _to_f32(row: Any, width: int, largest: np.float32, out: Any, scales: Any, m: int) -> None:
-    for k in range(width):
-        out[k] = row[k]
 
 
 @jit

@@ -1,0 +1,77 @@
+"""One row of float32 activations into the form that stands beside packed weights; see `Rows`.
+
+All write where the kernels will look: into line m of `values`, into tiles, or both. Tiles lie 16
+rows below each other, 64 bytes of each, and those of a row's next 64 bytes follow. What is beyond
+`width` is zero and stays so.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sestina.kernels import simd
+from sestina.kernels.numba_jit import jit_exact as jit
+
+SMALLEST = np.float32(1e-34)
+"""Rows of nothing larger count as zeros: integers over their largest may be infinite."""
+
+
+@jit
+def to_integers(row: Any, width: int, largest: np.float32, rows: Any, m: int) -> None:
+    """Integers of up to `largest`, rounded to nearest even, and the scale they are multiples of.
+
+    A row with a NaN or an infinity becomes zeros with a scale of NaN.
+    """
+    tops = totals = simd.f32_zero()
+    for k in range(0, width, 16):
+        x = _lanes(row, k, width)
+        tops = simd.f32_max(tops, simd.f32_max(x, simd.f32_sub(simd.f32_zero(), x)))
+        totals = simd.f32_add(totals, simd.f32_sub(x, x))
+    top, total = simd.f32_top(tops), simd.f32_sum(totals)  # total: NaN if any is, or is infinite
+    if total != total:
+        rows.scales[m] = total
+        for k in range(0, width, 16):
+            _put_integers(simd.i32_zero(), rows, m, k)
+        return
+    rows.scales[m] = top / largest
+    inverse = simd.f32_splat(largest / top if top > SMALLEST else np.float32(0.0))
+    for k in range(0, width, 16):
+        _put_integers(simd.i32_rint(simd.f32_mul(_lanes(row, k, width), inverse)), rows, m, k)
+
+
+@jit
+def _put_integers(lanes: Any, rows: Any, m: int, k: int) -> None:
+    width = rows.values.shape[1]
+    simd.i16_store(lanes, rows.values, m * width + k)
+    if rows.blocks.shape[0] > 0:
+        high = simd.i32_high(lanes)
+        at = (m // 16) * rows.blocks.shape[1] + (k // 64) * 2048 + (m % 16) * 64 + k % 64
+        simd.i8_store(high, rows.blocks, at)
+        simd.i8_store(simd.i32_low(lanes, high), rows.blocks, at + 1024)
+
+
+@jit
+def to_bf16(row: Any, width: int, largest: np.float32, rows: Any, m: int) -> None:
+    """Rounded to nearest even; NaN stays NaN."""
+    for k in range(0, width, 16):
+        bits = simd.i32_bf16_of_f32(_lanes(row, k, width))
+        if rows.blocks.shape[0] > 0:
+            at = (m // 16) * rows.blocks.shape[1] + (k // 32) * 512 + (m % 16) * 32 + k % 32
+            simd.i16_store(bits, rows.blocks, at)
+        else:
+            simd.i16_store(bits, rows.values, m * rows.values.shape[1] + k)
+
+
+@jit
+def to_f32(row: Any, width: int, largest: np.float32, rows: Any, m: int) -> None:
+    for k in range(width):
+        rows.values[m, k] = row[k]
+
+
+@jit
+def _lanes(row: Any, k: int, width: int) -> Any:
+    if k + 16 <= width:
+        return simd.f32_load(row, k)
+    return simd.f32_load_first(row, k, width - k)

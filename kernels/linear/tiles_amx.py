@@ -1,0 +1,126 @@
+"""The products of `tiles` in registers of 16 rows: for many rows, on CPUs that have them.
+
+Two left tiles times two right ones at a time, so that each tile loaded is used twice. Weights
+are right tiles as `packed.py` stores them; activations are left tiles in `Rows.blocks`.
+
+int8: an activation a is two left tiles' worth, a = 128 * high + low with both in -64..63. Each has
+its own sums, which are exact, and so is what they are put together to: the bits of the result are
+those of the lanes' kernel. bfloat16: pairs of products are added to a sum in another order than in
+lanes, so the two differ in rounding; but each of them goes along k in one order for any row.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sestina.kernels import amx, simd
+from sestina.kernels.numba_jit import jit_exact as jit
+
+
+@jit
+def int8(
+    blocks: Any, row_scales: Any, weights: Any, scales: Any, tile: int, num: int, out: Any
+) -> None:
+    """As `tiles.multiply`, for the first `num` rows of `blocks`."""
+    width = blocks.shape[1] // 32
+    first = tile * 16 * width
+    second = first + 16 * width
+    sums = amx.scratch()
+    amx.configure(min(num, 16), min(num, 16))
+    for m in range(0, num, 16):
+        left = m * 2 * width
+        amx.zero(0)
+        amx.zero(1)
+        amx.zero(2)
+        amx.zero(3)
+        for k in range(0, width, 64):
+            amx.load(4, blocks, left + 32 * k, 64)
+            amx.load(6, weights, first + 16 * k, 64)
+            amx.dot_i8(0, 4, 6)
+            amx.load(5, blocks, left + 32 * k + 1024, 64)
+            amx.dot_i8(1, 5, 6)
+            amx.load(7, weights, second + 16 * k, 64)
+            amx.dot_i8(2, 4, 7)
+            amx.dot_i8(3, 5, 7)
+        amx.store(0, sums, 0, 64)
+        amx.store(1, sums, 256, 64)
+        amx.store(2, sums, 512, 64)
+        amx.store(3, sums, 768, 64)
+        for row in range(min(num - m, 16)):
+            _int8_end(sums, 16 * row, row_scales, scales, tile, m + row, out)
+    amx.release()
+
+
+@jit
+def _int8_end(
+    sums: Any, at: int, row_scales: Any, scales: Any, tile: int, m: int, out: Any
+) -> None:
+    """High and low sums of two tiles, one row of each, into their row of `out`."""
+    scale = simd.f32_splat(row_scales[m])
+    column = 16 * tile
+    a = simd.i32_join(simd.i32_load(sums, at), simd.i32_load(sums, at + 256))
+    b = simd.i32_join(simd.i32_load(sums, at + 512), simd.i32_load(sums, at + 768))
+    x = simd.f32_mul(simd.f32_mul(simd.f32_of_i32(a), scale), simd.f32_load(scales, column))
+    y = simd.f32_mul(simd.f32_mul(simd.f32_of_i32(b), scale), simd.f32_load(scales, column + 16))
+    simd.f32_store(x, out, m * out.shape[1] + column)
+    simd.f32_store(y, out, m * out.shape[1] + column + 16)
+
+
+@jit
+def bf16(blocks: Any, weights: Any, tile: int, num: int, out: Any) -> None:
+    """As `tiles.multiply`, for the first `num` rows of `blocks`."""
+    for m in range(0, num, 32):
+        rows = num - m
+        if m == 0 or rows < 32:
+            amx.configure(min(rows, 16), min(max(rows - 16, 1), 16))
+        if rows > 16:
+            _bf16_two(blocks, weights, tile, m, out)
+        else:
+            _bf16_one(blocks, weights, tile, m, out)
+    amx.release()
+
+
+@jit
+def _bf16_two(blocks: Any, weights: Any, tile: int, m: int, out: Any) -> None:
+    width = blocks.shape[1] // 16
+    first = tile * 16 * width
+    second = first + 16 * width
+    upper = m * width
+    lower = upper + 16 * width
+    amx.zero(0)
+    amx.zero(1)
+    amx.zero(2)
+    amx.zero(3)
+    for k in range(0, 16 * width, 512):
+        amx.load(4, blocks, upper + k, 64)
+        amx.load(6, weights, first + k, 64)
+        amx.dot_bf16(0, 4, 6)
+        amx.load(5, blocks, lower + k, 64)
+        amx.dot_bf16(1, 5, 6)
+        amx.load(7, weights, second + k, 64)
+        amx.dot_bf16(2, 4, 7)
+        amx.dot_bf16(3, 5, 7)
+    stride = out.shape[1]
+    at = m * stride + 16 * tile
+    amx.store(0, out, at, 4 * stride)
+    amx.store(2, out, at + 16, 4 * stride)
+    amx.store(1, out, at + 16 * stride, 4 * stride)
+    amx.store(3, out, at + 16 * stride + 16, 4 * stride)
+
+
+@jit
+def _bf16_one(blocks: Any, weights: Any, tile: int, m: int, out: Any) -> None:
+    width = blocks.shape[1] // 16
+    first = tile * 16 * width
+    second = first + 16 * width
+    amx.zero(0)
+    amx.zero(2)
+    for k in range(0, 16 * width, 512):
+        amx.load(4, blocks, m * width + k, 64)
+        amx.load(6, weights, first + k, 64)
+        amx.dot_bf16(0, 4, 6)
+        amx.load(7, weights, second + k, 64)
+        amx.dot_bf16(2, 4, 7)
+    at = m * out.shape[1] + 16 * tile
+    amx.store(0, out, at, 4 * out.shape[1])
+    amx.store(2, out, at + 16, 4 * out.shape[1])
