@@ -69,12 +69,17 @@ def _append(s: State, expr: Expr) -> None:
     s += expr
 
 
+async def _append_in_loop(s: State, expr: Expr) -> None:
+    s += expr
+
+
 class Completions:
     """Completions on one backend."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._program = Program.of(_append)
+        self._async_program = Program.of(_append_in_loop)  # which needs no thread
 
     def generate(
         self, prompt: str | Sequence[str], options: Mapping[str, Any]
@@ -105,7 +110,7 @@ class Completions:
         return _completion(await self._run(_conversation(messages) + gen(NAME, **options)))
 
     async def _run(self, expr: Expr) -> State:
-        return await self._program.arun(expr, backend=self._backend)
+        return await self._async_program.arun(expr, backend=self._backend)
 
 
 def _texts(prompts: object) -> list[str]:

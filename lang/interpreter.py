@@ -145,6 +145,10 @@ class Interpreter:
             else:
                 await sleeper
 
+    async def wait_for_end(self) -> None:
+        """Until every branch has ended and the session is closed."""
+        await self.wait_async(lambda: False)
+
     async def _take_async(self) -> None:
         # A fresh iterator per event: one kept here would belong to whichever loop made it.
         events = self._session.aevents()

@@ -19,7 +19,7 @@ from sestina.lang.interpreter import Interpreter
 from sestina.lang.location import raised_at, render_place
 from sestina.lang.params import SamplingParams
 from sestina.lang.running import Running, backend_or_default, current_run, derived_seed
-from sestina.lang.session import Backend, SessionOptions
+from sestina.lang.session import AsyncBackend, Backend, Session, SessionOptions
 from sestina.lang.sleepers import Sleepers
 from sestina.lang.state import State
 from sestina.lang.variable import Failure
@@ -44,6 +44,10 @@ class Settings(NamedTuple):
     seed: int | None
     namespace: str
     defaults: SamplingParams
+
+    @property
+    def options(self) -> SessionOptions:
+        return SessionOptions(self.seed, self.namespace, self.defaults)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -103,7 +107,8 @@ class Program:
         the session and is raised here; with stream=True `state.error()` has it.
         """
         self._refuse_async("run")
-        call, state, run = self._start(args, kwargs, backend, seed, namespace, stream)
+        call, settings = self._prepare(args, kwargs, backend, seed, namespace)
+        state, run = self._open(settings, stream)
         if stream:
             self._run_in_thread(call, state, run)
         else:
@@ -129,9 +134,11 @@ class Program:
         """`run` for a running event loop; returns when every value is there.
 
         A plain function runs in a thread of its own; an `async def` runs in the loop and reads with
-        `await s.aget(name)`. Cancelling the task cancels the program.
+        `await s.aget(name)`. Cancelling the task cancels the program. With an AsyncEngine, the
+        program waits for its turn first.
         """
-        call, state, run = self._start(args, kwargs, backend, seed, namespace, False)
+        call, settings = self._prepare(args, kwargs, backend, seed, namespace)
+        state, run = await self._open_async(settings, False)
         try:
             if inspect.iscoroutinefunction(self.fn):
                 await self._execute_async(call, state, run)
@@ -139,10 +146,31 @@ class Program:
                 await _in_thread(functools.partial(self._execute, call, state, run))
             if run.exception is not None:
                 raise run.exception
-            await state._interpreter.wait_async(state._is_settled())
-        except asyncio.CancelledError:
-            state.cancel()
+            await state._interpreter.wait_for_end()
+        except BaseException:
+            state.close()
             raise
+        return state
+
+    async def astream(
+        self,
+        *args: Any,
+        backend: Backend | None = None,
+        seed: int | None = None,
+        namespace: str = "",
+        **kwargs: Any,
+    ) -> State:
+        """`stream` for a running event loop: read it with `async for ... in s.text_async_iter()`.
+
+        Returns once the body has begun, which for an `async def` runs as a task of its own;
+        `state.cancel()` ends it.
+        """
+        call, settings = self._prepare(args, kwargs, backend, seed, namespace)
+        state, run = await self._open_async(settings, True)
+        if inspect.iscoroutinefunction(self.fn):
+            run.task = asyncio.create_task(self._execute_async(call, state, run))
+        else:
+            self._run_in_thread(call, state, run)
         return state
 
     @overload
@@ -225,25 +253,30 @@ class Program:
             raise TypeError(f"batch item {index}: {error}") from None
         raise TypeError(f"batch item {index}: a dict or a tuple is needed, got {item!r}")
 
-    def _start(
+    def _prepare(
         self,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         backend: Backend | None,
         seed: int | None,
         namespace: str,
-        stream: bool,
-    ) -> tuple[Call, State, Running]:
+    ) -> tuple[Call, Settings]:
         params, arguments = self._split_options({**self.bound, **kwargs})
         call = self._bind(args, arguments)
-        settings = Settings(backend_or_default(backend), _own_seed(seed), namespace, params)
-        state, run = self._open(settings, stream)
-        return call, state, run
+        return call, Settings(backend_or_default(backend), _own_seed(seed), namespace, params)
 
     def _open(self, settings: Settings, stream: bool) -> tuple[State, Running]:
-        backend, seed, namespace, defaults = settings
-        session = backend.open(SessionOptions(seed, namespace, defaults))
-        run = Running(self.name, backend, seed=seed, stream=stream, is_background=stream)
+        return self._begin(settings, settings.backend.open(settings.options), stream)
+
+    async def _open_async(self, settings: Settings, stream: bool) -> tuple[State, Running]:
+        backend = settings.backend
+        if not isinstance(backend, AsyncBackend):
+            return self._open(settings, stream)
+        return self._begin(settings, await backend.aopen(settings.options), stream)
+
+    def _begin(self, settings: Settings, session: Session, stream: bool) -> tuple[State, Running]:
+        seed = settings.seed
+        run = Running(self.name, settings.backend, seed=seed, stream=stream, is_background=stream)
         return State(Interpreter(session), run), run
 
     def _split_options(self, kwargs: dict[str, Any]) -> tuple[SamplingParams, dict[str, Any]]:
@@ -272,7 +305,6 @@ class Program:
     def _execute(self, call: Call, state: State, run: Running) -> None:
         """Run the body; afterwards the run is finished and `run.exception` tells how."""
         token = current_run.set(run)
-        run.body_thread = threading.get_ident()
         try:
             state.ret_value = self.fn(state, *call.args, **call.kwargs)
         except BaseException as error:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-import threading
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
@@ -14,7 +14,8 @@ from sestina.lang.session import Backend
 class Running:
     """One run of a program: its settings, and how far its body has come.
 
-    `is_background`: the body runs in a thread of its own while others read (stream=True).
+    `is_background`: the body runs in a thread or task of its own while others read (stream=True);
+    `task` is that task.
     """
 
     name: str
@@ -22,18 +23,18 @@ class Running:
     seed: int | None = None
     stream: bool = False
     is_background: bool = False
-    body_thread: int | None = None
     is_finished: bool = False
     exception: BaseException | None = None
+    task: asyncio.Task[None] | None = None
     num_subprograms: int = field(default=0)
 
     def is_followed(self) -> bool:
-        """Whether the calling thread reads along while the body may still append.
+        """Whether the caller reads along while the body may still append.
 
-        The body itself (and whoever it waits for) must not wait for the body's end.
+        The body itself (and what it calls) must not wait for the body's end.
         """
         followed = self.is_background and not self.is_finished
-        return followed and threading.get_ident() != self.body_thread
+        return followed and current_run.get() is not self
 
     def next_subprogram_seed(self) -> int | None:
         """The seed of the next program this body runs, so that one seed settles the whole tree."""

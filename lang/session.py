@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from sestina.lang.errors import SestinaError
 from sestina.lang.ir import Op
@@ -193,3 +193,11 @@ class Backend(Protocol):
 
     def open(self, options: SessionOptions) -> Session:
         """Start a program."""
+
+
+@runtime_checkable
+class AsyncBackend(Backend, Protocol):
+    """A Backend of an event loop, that may let a program wait for its turn."""
+
+    async def aopen(self, options: SessionOptions) -> Session:
+        """Start a program as soon as there is room for it."""

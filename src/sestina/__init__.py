@@ -21,6 +21,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sestina.backend.async_engine import AsyncEngine as AsyncEngine
     from sestina.backend.engine import Engine as Engine
     from sestina.lang.api import assistant as assistant
     from sestina.lang.api import assistant_begin as assistant_begin
@@ -89,6 +90,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "AsyncEngine",
     "CallLayout",
     "Cancelled",
     "CapacityError",
@@ -158,6 +160,7 @@ _HOME: Mapping[str, str] = MappingProxyType(
     {
         name: module
         for module, names in (
+            ("sestina.backend.async_engine", "AsyncEngine"),
             ("sestina.backend.engine", "Engine"),
             (
                 "sestina.lang.api",
