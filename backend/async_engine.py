@@ -139,6 +139,14 @@ class AsyncEngine:
         """`Engine.trace`."""
         return await asyncio.to_thread(self.engine.trace)
 
+    async def cache_text(self) -> str:
+        """`Engine.cache_text`."""
+        return await asyncio.to_thread(self.engine.cache_text)
+
+    async def cache_data(self) -> dict[str, object]:
+        """`Engine.cache_data`."""
+        return await asyncio.to_thread(self.engine.cache_data)
+
     async def flush_cache(self) -> int:
         """`Engine.flush_cache`."""
         return await asyncio.to_thread(self.engine.flush_cache)

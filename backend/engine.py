@@ -144,6 +144,17 @@ class Engine:
             raise InvalidParams("nothing was recorded: make the engine with trace=100_000, say")
         return self._runtime.trace()
 
+    def cache_text(self) -> str:
+        """The prefix cache to look at: a line of totals, then one a node, indented by depth.
+
+        Taken between two steps, which wait for it: O(tokens cached).
+        """
+        return self._runtime.cache_text()
+
+    def cache_data(self) -> dict[str, object]:
+        """The same for `json.dumps`: totals, and a flat list of nodes, parents first."""
+        return self._runtime.cache_data()
+
     def flush_cache(self) -> int:
         """Drop every cached prefix that nobody is using; returns how many tokens that freed."""
         return self._runtime.flush_cache()

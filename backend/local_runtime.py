@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from sestina.backend.batch import KVPool
+from sestina.backend.cache.radix_dump import as_data, as_text
 from sestina.backend.core import Core
 from sestina.backend.device import pick_device, pick_dtype
 from sestina.backend.event_queue import EventSink
@@ -101,6 +102,14 @@ class LocalRuntime:
             return tree.evict(tree.num_evictable)
 
         return self.loop.call(flush)
+
+    def cache_text(self) -> str:
+        tree, decode = self.core.scheduler.cache.tree, self.core.tokenizer.decode
+        return self.loop.call(lambda: as_text(tree, decode))
+
+    def cache_data(self) -> dict[str, object]:
+        tree, decode = self.core.scheduler.cache.tree, self.core.tokenizer.decode
+        return self.loop.call(lambda: as_data(tree, decode))
 
     def trace(self) -> Trace:
         tracer = self.tracer

@@ -21,6 +21,12 @@ class Runtime(Protocol):
     def flush_cache(self) -> int:
         """Drop every cached prefix that nobody uses; how many tokens that freed."""
 
+    def cache_text(self) -> str:
+        """The radix tree, one line a node, with the text of its edges."""
+
+    def cache_data(self) -> dict[str, object]:
+        """The radix tree as data for JSON."""
+
     def trace(self) -> Trace:
         """The latest spans; none where nothing is recorded."""
 

@@ -109,6 +109,12 @@ class WorkerRuntime:
     def flush_cache(self) -> int:
         return self._call("flush_cache", int)
 
+    def cache_text(self) -> str:
+        return self._call("cache_text", str)
+
+    def cache_data(self) -> dict[str, object]:
+        return self._call("cache_data", dict)
+
     def trace(self) -> Trace:
         return self._call("trace", Trace)
 

@@ -7,6 +7,7 @@ engine's thread sends what happened, in one frame a turn.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -77,6 +78,8 @@ class Worker:
             {
                 "stats": runtime.stats,
                 "flush_cache": runtime.flush_cache,
+                "cache_text": runtime.cache_text,
+                "cache_data": runtime.cache_data,
                 "trace": runtime.trace,
             }
         )
@@ -171,7 +174,9 @@ _COMMANDS: Mapping[type, Callable[[Worker, Any], None]] = MappingProxyType(
 
 def main(directory: str) -> None:
     """Run an engine until the front says Stop, or has gone."""
-    threading.Thread(target=_end_with_the_front, name="sestina-front", daemon=True).start()
+    threading.Thread(
+        target=_end_with_the_front, args=(directory,), name="sestina-front", daemon=True
+    ).start()
     with zmq.Context() as context:
         commands, reports = context.socket(zmq.PULL), context.socket(zmq.PUSH)
         for socket in (commands, reports):
@@ -197,9 +202,10 @@ def _serve(commands: zmq.Socket[bytes], outbox: Outbox) -> None:
         pass
 
 
-def _end_with_the_front() -> None:
+def _end_with_the_front(directory: str) -> None:
     """Standard input ends when the front does, even if it was killed."""
     sys.stdin.buffer.read()
+    shutil.rmtree(directory, ignore_errors=True)
     os._exit(0)
 
 

@@ -119,6 +119,22 @@ def test_without_a_trace_there_is_nothing_to_show_and_nothing_recorded() -> None
             engine.trace()
 
 
+def test_the_prefix_cache_as_text_and_as_data() -> None:
+    with scripted_engine() as engine:
+        chatter.run(backend=engine).sync()
+        text, data = engine.cache_text(), json.loads(json.dumps(engine.cache_data()))
+        stats = engine.stats()
+        engine.flush_cache()
+        assert [n["parent"] for n in json.loads(json.dumps(engine.cache_data()))["nodes"]] == []
+    assert text.splitlines()[0].startswith(f"{stats.cached_slots} slots")
+    assert "Once upon a time" in text
+    nodes = data["nodes"]
+    assert data["cached"] == stats.cached_slots == sum(len(n["tokens"]) for n in nodes)
+    assert all(n["parent"] is None or n["parent"] < n["id"] for n in nodes)
+    assert len(text.splitlines()) == 1 + len(nodes)
+    assert sum(n["text"].startswith("Once upon a time") for n in nodes) == 1
+
+
 def test_an_engine_can_be_opened_by_the_names_of_the_toys() -> None:
     for name in ("tiny-random", "scripted"):
         with Engine(name, max_total_tokens=256) as engine:

@@ -143,6 +143,8 @@ def test_completions_stats_and_traces(engine: Engine) -> None:
     assert after.sampled - before.sampled == 5
     names = {span.name for span in engine.trace().spans}
     assert {"step", "gen 'completion'"} <= names
+    assert "a few words" in engine.cache_text()
+    assert engine.cache_data()["cached"] == after.cached_slots
     assert engine.flush_cache() > 0
 
 
