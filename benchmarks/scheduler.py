@@ -106,7 +106,7 @@ def start(
     gen = Gen("x", params, constraint, stream=stream)
     for i in range(num_branches):
         session = SessionOptions(seed=i)
-        program = Program(core, session, i, EventQueue(), lambda command: command())
+        program = Program(core, session, i, EventQueue(), lambda command: command(), 1 << 30)
         prepared = core.prepare(gen, session.defaults)
         if prepared is not None:
             prepared.result()
