@@ -7,6 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from sestina.backend.branch import Prepared
 from sestina.backend.grammar import GrammarCompiler, compile_automaton
 from sestina.backend.sampling.penalties import check_ids
+from sestina.backend.sampling.token_sets import TokenSets
 from sestina.backend.scheduler.scheduler import Scheduler
 from sestina.backend.scheduler.sequence import Counters
 from sestina.backend.tokenizer.base import Tokenizer
@@ -24,6 +25,7 @@ class Core:
     def __init__(self, tokenizer: Tokenizer, scheduler: Scheduler) -> None:
         self.tokenizer = tokenizer
         self.scheduler = scheduler
+        self.token_sets = TokenSets(tokenizer)
         self.compiler = GrammarCompiler(tokenizer)
         self.totals = Counters()
         self._turns: ChatTurns | None = None

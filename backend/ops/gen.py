@@ -108,6 +108,7 @@ class GenOp:
             request,
             sequence,
             self._core.tokenizer,
+            self._core.token_sets,
             self._core.scheduler,
             GenCallbacks(on_text if index == 0 and self._op.stream else None, on_result, on_error),
         )

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from collections.abc import Sequence as SequenceOf
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sestina.backend.grammar import CompiledGrammar
+from sestina.backend.ops.known_tokens import KnownTokens
 from sestina.backend.ops.output_text import OutputText, kept_tokens
 from sestina.backend.sampling.penalties import changes_logits, forbidden_ids
-from sestina.backend.sampling.sampler import Sampled, SampleRow
+from sestina.backend.sampling.sampler import Sampled, SampleRow, row_settings
 from sestina.backend.sampling.stop import StopAutomaton
+from sestina.backend.sampling.token_sets import TokenSets
 from sestina.backend.scheduler.scheduler import Scheduler
-from sestina.backend.scheduler.sequence import (
-    MAX_ENDS,
-    NEVER,
-    Counters,
-    Drawing,
-    Scores,
-    Sequence,
-)
+from sestina.backend.scheduler.sequence import NEVER, Counters, Drawing, Scores, Sequence
 from sestina.backend.tokenizer.base import Tokenizer
 from sestina.lang.errors import InternalError, SestinaError
 from sestina.lang.params import SamplingParams
@@ -60,15 +54,6 @@ class GenCallbacks:
     on_error: Callable[[SestinaError], None]
 
 
-@dataclass(slots=True)
-class _Known:
-    """Log-probabilities of the sequence's tokens from `first` on; `until` is the next to score."""
-
-    first: int
-    until: int
-    entries: dict[int, TokenLogprob] = field(default_factory=dict)
-
-
 class Generation:
     """The scheduler's task for one gen; see `sestina.backend.scheduler.sequence.Task`."""
 
@@ -77,33 +62,42 @@ class Generation:
         request: GenRequest,
         sequence: Sequence,
         tokenizer: Tokenizer,
+        token_sets: TokenSets,
         scheduler: Scheduler,
         callbacks: GenCallbacks,
     ) -> None:
+        params = request.params
         self._request = request
-        self._params = request.params
+        self._params = params
         self._sequence = sequence
         self._tokenizer = tokenizer
+        self._token_sets = token_sets
         self._scheduler = scheduler
         self._callbacks = callbacks
         self._eos_ids = tokenizer.eos_ids
+        self._end_ids = frozenset((*(params.stop_token_ids or ()), *tokenizer.eos_ids))
         self._counters = Counters()
         grammar = request.grammar
         self._matcher = None if grammar is None else grammar.matcher()
         self._output = OutputText(
             tokenizer,
-            request.params,
+            params,
             request.stop_regexes,
             None if grammar is None else (lambda text: _is_complete(grammar, text)),
         )
-        self._start = self._seen = len(sequence)  # tokens from `seen` on are yet to be looked at
-        self._num_reported = 0  # ids
+        self._has_stops = bool(params.stop or request.stop_regexes)
+        self._start = len(sequence)
+        self._end_len = self._start + (params.max_tokens or 0)
+        self._num_seen = self._start  # tokens that are counted
+        self._num_read = self._start  # tokens whose text is in `output`
+        self._num_reported = self._start
         self._finish: tuple[str, str | int | None] | None = None
-        self._known: _Known | None = None
-        if self._params.return_logprob:
-            asked = self._params.logprob_start_len
-            first = self._start if asked is None or asked < 0 else min(asked, self._start)
-            self._known = _Known(first, max(1, first))
+        self._known: KnownTokens | None = None
+        if params.return_logprob:
+            self._known = KnownTokens(sequence, self._start, params, tokenizer)
+        # Whether tokens need not be looked at one by one.
+        self._is_free = callbacks.on_text is None and self._matcher is None and self._known is None
+        self.drawing = self._new_drawing()
 
     # ---- what the scheduler asks
 
@@ -125,45 +119,33 @@ class Generation:
         return self._counters
 
     @property
-    def drawing(self) -> Drawing:
-        params, num_ids = self._params, self._tokenizer.vocab_size
+    def quiet_until(self) -> int:
+        """Up to the last token, which ends the text, unless each one has to be looked at."""
+        return self._end_len - 1 if self._is_free and not self._output.may_be_stopping else 0
+
+    def _new_drawing(self) -> Drawing:
+        params, sets = self._params, self._token_sets
         ends = (*(params.stop_token_ids or ()), *(() if params.ignore_eos else self._eos_ids))
-        has_mask = self._matcher is not None or self._scheduler.model.config.vocab_size != num_ids
+        # A stop of no characters that can be encoded is never met.
+        starts = {stop.encode("utf-8", "surrogatepass")[0] for stop in params.stop or ()}
+        # A model may have more logits than its vocabulary has ids; those are never drawn.
+        lacks_ids = self._scheduler.model.config.vocab_size != self._tokenizer.vocab_size
         num_changed = NEVER if changes_logits(params) else params.min_tokens or 0
         return Drawing(
             params=params,
-            seed=self._request.seed,
-            start=self._start,
-            # The last one is told: it ends the text.
-            quiet_until=self._start + (params.max_tokens or 0) - 1 if self._is_quiet(ends) else 0,
-            ends=ends[:MAX_ENDS],
-            num_mask_words=-(-num_ids // 32) if has_mask else 0,
+            settings=row_settings([SampleRow(params, self._request.seed, self._start)]),
+            watched=sets.of(ends, starts) if self._is_free else None,
+            num_mask_words=sets.num_words if lacks_ids or self._matcher is not None else 0,
             changed_until=self._start + num_changed,
         )
 
-    def _is_quiet(self, ends: SequenceOf[int]) -> bool:
-        """Whether tokens other than these need not be looked at as they come."""
-        return (
-            self._callbacks.on_text is None
-            and self._matcher is None
-            and self._known is None
-            and not (self._params.stop or self._request.stop_regexes)
-            and len(ends) <= MAX_ENDS
-        )
-
     def fill_mask(self, row: NDArray[np.int32]) -> None:
-        """What the grammar allows; without one, all of the vocabulary.
-
-        A model may have more logits than its vocabulary has ids; those are never drawn.
-        """
+        """What the grammar allows; without one, all of the vocabulary."""
         if self._matcher is not None:
             self._matcher.fill_mask(row, self._num_left)
-            return
-        num_ids = self._tokenizer.vocab_size
-        row[:] = 0
-        row[: num_ids // 32] = -1
-        if num_ids % 32:
-            row[num_ids // 32] = (1 << (num_ids % 32)) - 1
+        else:
+            row[:] = 0
+            row[: self._token_sets.num_words] = self._token_sets.everything()
 
     def sample_row(self, mask: NDArray[np.int32] | None) -> SampleRow:
         output = self._sequence.tokens[self._start :]
@@ -202,15 +184,17 @@ class Generation:
             if self._matcher is not None and not self._matcher.accept_token(sampled.id):
                 raise InternalError(f"the mask allows token {sampled.id}, the matcher does not")
             if self._known is not None:
-                self._know(len(self._sequence), sampled.id, sampled.logprob, sampled.top)
+                self._known.note(len(self._sequence), sampled.id, sampled.logprob, sampled.top)
             self._append(sampled.id)
             self._append_forced()
         self._go_on()
 
     def on_scores(self, scores: Scores) -> None:
+        if self._known is None:
+            return
         for i, (logprob, top) in enumerate(zip(scores.logprobs, scores.top, strict=True)):
             index = scores.first + i
-            self._know(index, int(self._sequence.tokens[index]), logprob, top)
+            self._known.note(index, int(self._sequence.tokens[index]), logprob, top)
 
     def on_computed(self) -> None:
         self._go_on()
@@ -222,18 +206,27 @@ class Generation:
     # ---- inside
 
     def _catch_up(self) -> None:
-        """Take note of the tokens that the scheduler appended without a word."""
-        start, self._seen = self._seen, len(self._sequence)
-        if start < self._seen:
-            self._counters.sampled += self._seen - start
-            self._output.push(self._sequence.tokens[start:].tolist())
+        """Count the tokens that the scheduler appended without a word."""
+        if self._finish is None:
+            num_tokens = len(self._sequence)
+            self._counters.sampled += num_tokens - self._num_seen
+            self._num_seen = num_tokens
+
+    def _read(self) -> str | None:
+        """Decode the tokens that are not yet; returns the stop that they complete, if any."""
+        start, self._num_read = self._num_read, len(self._sequence)
+        if start >= self._num_read:
+            return None
+        return self._output.push(self._sequence.tokens[start:].tolist())
 
     @property
     def _num_left(self) -> int:
-        return (self._params.max_tokens or 0) - (len(self._sequence) - self._start)
+        return self._end_len - len(self._sequence)
 
     def _ends_at(self, token_id: int) -> bool:
         """Whether this id ends the text; such an id is part of neither the text nor the tokens."""
+        if token_id not in self._end_ids:
+            return False
         complete = self._matcher is None or self._matcher.is_accepting()
         if token_id in (self._params.stop_token_ids or ()) and complete:
             self._finish = ("stop", token_id)
@@ -245,9 +238,10 @@ class Generation:
 
     def _append(self, token_id: int) -> None:
         """One more token of output, already accepted by the matcher."""
-        self._sequence.append((token_id,), is_text=False)
-        self._seen += 1
-        matched = self._output.push((token_id,))
+        self._sequence.append_token(token_id)
+        self._num_seen += 1
+        # A stop ends the text at its token; other text is read when somebody wants it.
+        matched = self._read() if self._has_stops else None
         if matched is not None:
             self._finish = ("stop", matched)
         elif self._matcher is not None and self._matcher.is_complete():
@@ -288,26 +282,30 @@ class Generation:
         """Send the text that is certain, with the ids and log-probabilities known since."""
         if self._callbacks.on_text is None:
             return
-        end = len(self._sequence)
+        self._read()
+        first, end = self._num_reported, len(self._sequence)
         if self._known is not None:
             end = min(end, max(self._known.until, self._start))
-        first = self._start + self._num_reported
-        ids = tuple(int(i) for i in self._sequence.tokens[first:end])
+        ids = tuple(self._sequence.tokens[first:end].tolist())
         text = self._output.take()
         if text or ids:
             self._num_reported += len(ids)
-            self._callbacks.on_text(text, ids, self._entries(first, end))
+            known = () if self._known is None else self._known.between(first, end)
+            self._callbacks.on_text(text, ids, known)
 
     def _end(self) -> None:
         reason, matched = self._finish or ("length", None)
         tail = ""
+        self._read()
         if reason == "stop" and isinstance(matched, str):
-            output = [int(i) for i in self._sequence.tokens[self._start :]]
+            output = self._sequence.tokens[self._start :].tolist()
             num_kept, tail = kept_tokens(self._tokenizer, output, self._output.text)
             self._scheduler.truncate(self._sequence, self._start + num_kept)
+            self._num_read = len(self._sequence)
         else:
             self._output.close()
         self._report()
+        self._scheduler.settle(self._sequence)
         self._callbacks.on_result(GenResult(self._output.text, tail, self._meta(reason, matched)))
 
     def _meta(self, reason: str, matched: str | int | None) -> GenMeta:
@@ -323,35 +321,12 @@ class Generation:
             sampled=self._counters.sampled,
             drafted=self._counters.drafted,
             accepted=self._counters.accepted,
-            ids=tuple(int(i) for i in self._sequence.tokens[start:end]),
-            logprobs=None if known is None else self._entries(start, end),
+            ids=tuple(self._sequence.tokens[start:end].tolist()),
+            logprobs=None if known is None else known.between(start, end),
             prompt_logprobs=(
-                None if known is None or known.first >= start else self._entries(known.first, start)
+                None if known is None or known.first >= start else known.between(known.first, start)
             ),
         )
-
-    def _know(
-        self, index: int, token_id: int, logprob: float | None, top: tuple[tuple[int, float], ...]
-    ) -> None:
-        if self._known is None:
-            return
-        with_text = bool(self._params.return_text_in_logprobs)
-
-        def text_of(i: int) -> str | None:
-            return self._tokenizer.decode((i,)) if with_text else None
-
-        self._known.entries[index] = TokenLogprob(
-            token_id, logprob, text_of(token_id), tuple((i, p, text_of(i)) for i, p in top)
-        )
-        self._known.until = max(self._known.until, index + 1)
-
-    def _entries(self, first: int, end: int) -> tuple[TokenLogprob, ...]:
-        if self._known is None:
-            return ()
-        scored = tuple(self._known.entries[i] for i in range(max(first, 1), end))
-        if first > 0:
-            return scored
-        return (TokenLogprob(int(self._sequence.tokens[0]), None), *scored)
 
 
 def _is_complete(grammar: CompiledGrammar, text: str) -> bool:

@@ -28,6 +28,10 @@ class OutputText:
     ) -> None:
         self._detokenizer = Detokenizer(tokenizer)
         self._stop = StopChecker(params.stop or (), regexes)
+        self._has_stops = bool(params.stop)
+        # What does not decode becomes U+FFFD, whatever its bytes are.
+        unreadable = any(stop.startswith("\ufffd") for stop in params.stop or ())
+        self._is_any_start = bool(regexes) or unreadable
         self._may_stop = may_stop
         self._num_free = params.min_tokens or 0
         self._pieces: list[str] = []
@@ -37,6 +41,14 @@ class OutputText:
     def text(self) -> str:
         """Everything certain so far."""
         return "".join(self._pieces)
+
+    @property
+    def may_be_stopping(self) -> bool:
+        """Whether a stop may already have begun, or begin in any token; otherwise it begins in one
+        with the first byte of a stop text."""
+        if self._is_any_start:
+            return True
+        return self._has_stops and (self._stop.is_holding or self._detokenizer.has_pending)
 
     def push(self, ids: Sequence[int]) -> str | None:
         """More tokens, only one where there are stops; returns the stop completed, if any."""

@@ -25,6 +25,7 @@ class Scoring:
 
     wants_sample = False
     num_top = 0
+    quiet_until = 0
 
     def __init__(
         self,

@@ -67,7 +67,7 @@ def sample(logits: Tensor, rows: Sequence[SampleRow]) -> list[Sampled]:
     if not rows:
         return []
     masks, mask_rows = _stack_masks(rows)
-    ids, masked_mass = draw(logits, _settings(rows), masks, mask_rows, dict(enumerate(rows)))
+    ids, masked_mass = draw(logits, row_settings(rows), masks, mask_rows, dict(enumerate(rows)))
     drawn = [
         Sampled(token_id, None, (), mass)
         for token_id, mass in zip(ids.tolist(), masked_mass.tolist(), strict=True)
@@ -101,7 +101,8 @@ def with_logprobs(
     return found
 
 
-def _settings(rows: Sequence[SampleRow]) -> RowSettings:
+def row_settings(rows: Sequence[SampleRow]) -> RowSettings:
+    """The rows' settings as arrays; OverflowError for one that does not fit."""
     params = [row.params for row in rows]
     return RowSettings(
         temperature=np.array([p.temperature for p in params], dtype=np.float32),

@@ -80,6 +80,11 @@ class StopChecker:
         self._held = buffer[cut:]
         return StopStep(buffer[:cut], None)
 
+    @property
+    def is_holding(self) -> bool:
+        """Whether text is held back that may begin a stop."""
+        return bool(self._held)
+
     def finish(self) -> str:
         """The text still held back: no stop will come of it."""
         held, self._held = self._held, ""

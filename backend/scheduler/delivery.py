@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -29,37 +28,23 @@ def deliver(rows: Rows, plan: Plan, logits: Tensor) -> None:
     is_complete = rows.is_active[plan.rows]
     is_complete &= rows.wanted_lens[plan.rows] <= rows.computed_lens[plan.rows]
     draws = is_complete & rows.wants_sample[plan.rows]
-    done = [_wanted(rows, row) for row in plan.rows[is_complete & ~draws].tolist()]
+    done = plan.rows[is_complete & ~draws]
+    finished = [_holder(rows, row) for row in done.tolist()]
+    rows.is_active[done] = False
     last = plan.num_logits.cumsum() - 1  # [B], of each row's logits
     _draw(rows, plan.rows[draws], logits, last[draws])
-    for _, task in _told(rows, done):
-        with failing(task):
-            task.on_computed()
+    for sequence, task in finished:
+        if sequence.task is task:  # nobody stopped it meanwhile
+            with failing(task):
+                task.on_computed()
 
 
-class _Wanted(NamedTuple):
-    """A task to be told something, while it is still this sequence's."""
-
-    row: int
-    sequence: Sequence
-    task: Task
-
-
-def _wanted(rows: Rows, row: int) -> _Wanted:
-    """The task of an active row."""
+def _holder(rows: Rows, row: int) -> tuple[Sequence, Task]:
+    """Whose row it is, while it is active."""
     sequence = rows.sequences[row]
     if sequence is None or sequence.task is None:
         raise InternalError(f"row {row} is computed for no task")
-    return _Wanted(row, sequence, sequence.task)
-
-
-def _told(rows: Rows, wanted: Iterable[_Wanted]) -> Iterable[tuple[int, Task]]:
-    """Those that nobody stopped meanwhile, each at rest from here on; and their place."""
-    for i, (row, sequence, task) in enumerate(wanted):
-        if sequence.task is task:
-            rows.settle(row)
-            rows.is_active[row] = False
-            yield i, task
+    return sequence, sequence.task
 
 
 def _score(rows: Rows, plan: Plan, logits: Tensor) -> None:
@@ -68,7 +53,7 @@ def _score(rows: Rows, plan: Plan, logits: Tensor) -> None:
         row = int(plan.rows[b])
         if not rows.is_active[row]:
             continue
-        _, sequence, task = _wanted(rows, row)
+        sequence, task = _holder(rows, row)
         scored = logits[int(ends[b] - plan.num_logits[b]) : int(ends[b])]
         rows.is_active[row] = False
         with failing(task):
@@ -103,7 +88,7 @@ def _ask(rows: Rows, some: Ints) -> dict[int, SampleRow]:
         row = int(some[b])
         if not rows.is_active[row]:
             continue
-        task = _wanted(rows, row).task
+        _, task = _holder(rows, row)
         rows.is_mask_due[row] = rows.is_active[row] = False
         with failing(task):
             mask = rows.masks[row] if rows.has_mask[row] else None
@@ -144,20 +129,20 @@ def _draw_all(rows: Rows, some: Ints, logits: Tensor, changes: dict[int, SampleR
 
 def _tell(rows: Rows, some: Ints, logits: Tensor, drawn: _Drawn, places: Ints) -> None:
     """Tell the tasks at these places of the batch what was drawn for them."""
-    wanted = [_wanted(rows, row) for row in some[places].tolist()]
-    sampled = [
-        Sampled(token_id, None, (), mass)
-        for token_id, mass in zip(
-            drawn.ids[places].tolist(), drawn.masked_mass[places].tolist(), strict=True
-        )
-    ]
-    params = [task.drawing.params for _, _, task in wanted]
-    if any(p.return_logprob for p in params):
-        sampled = with_logprobs(sampled, logits[torch.from_numpy(places).to(logits.device)], params)
-    for i, task in _told(rows, wanted):
-        error = drawn.errors.get(int(places[i]))
-        if error is not None:
-            task.on_error(as_sestina_error(error))
-            continue
-        with failing(task):
+    told = some[places]
+    holders = [_holder(rows, row) for row in told.tolist()]
+    ids, masses = drawn.ids[places].tolist(), drawn.masked_mass[places].tolist()
+    sampled = [Sampled(i, None, (), mass) for i, mass in zip(ids, masses, strict=True)]
+    if rows.wants_logprob[told].any():
+        at = torch.from_numpy(places).to(logits.device)
+        sampled = with_logprobs(sampled, logits[at], [t.drawing.params for _, t in holders])
+    rows.is_active[told] = False
+    for i, (sequence, task) in enumerate(holders):
+        if sequence.task is not task:
+            continue  # stopped by an earlier one
+        try:
+            if drawn.errors and (error := drawn.errors.get(int(places[i]))) is not None:
+                raise error
             task.on_sampled(sampled[i])
+        except Exception as error:
+            task.on_error(as_sestina_error(error))

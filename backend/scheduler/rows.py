@@ -12,10 +12,9 @@ from dataclasses import fields
 import numpy as np
 from numpy.typing import NDArray
 
-from sestina.backend.scheduler.sequence import MAX_ENDS, NEVER, Drawing, Sequence, Task
+from sestina.backend.scheduler.sequence import NEVER, Drawing, Sequence, Task
 from sestina.kernels.masked_sampling import RowSettings
 from sestina.lang.errors import InternalError
-from sestina.lang.params import SamplingParams
 
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -48,13 +47,14 @@ class Rows:
         self.has_mask = np.zeros(num_rows, np.bool_)
         self.is_mask_due = np.zeros(num_rows, np.bool_)
         self.changed_until = np.zeros(num_rows, np.int64)
+        self.wants_logprob = np.zeros(num_rows, np.bool_)
         self._tasks: list[Task | None] = [None] * num_rows
         self._orders = np.zeros(num_rows, np.int64)
         self._num_passes = np.zeros(num_rows, np.int64)  # not yet settled
         self._num_served = np.zeros(num_rows, np.int64)  # tokens of these passes
         self._settings = _no_settings(num_rows)
         self._quiet_until = np.zeros(num_rows, np.int64)
-        self._ends = np.full((num_rows, MAX_ENDS), NO_ID, np.int32)
+        self._watched = np.zeros((num_rows, 0), np.int32)  # [R, W]
 
     # ---- coming and going
 
@@ -87,6 +87,7 @@ class Rows:
         self.is_active[row] = True
         self.wants_sample[row] = task.wants_sample
         self.score_from[row] = NEVER if score_from is None else score_from
+        self._quiet_until[row] = task.quiet_until
         self.is_mask_due[row] = self.has_mask[row]
         if self._tasks[row] is not task:
             self.settle(row)
@@ -105,16 +106,16 @@ class Rows:
         return sequence.kv.row
 
     def _set_drawing(self, row: int, drawing: Drawing) -> None:
-        _set_settings(self._settings, row, drawing.params, drawing.seed)
-        self._settings.positions[row] = drawing.start
-        self._quiet_until[row] = drawing.quiet_until
-        self._ends[row] = NO_ID
-        self._ends[row, : len(drawing.ends)] = drawing.ends
+        for name in _SETTINGS:
+            getattr(self._settings, name)[row] = getattr(drawing.settings, name)[0]
         self.changed_until[row] = drawing.changed_until
+        self.wants_logprob[row] = bool(drawing.params.return_logprob)
         self.has_mask[row] = self.is_mask_due[row] = drawing.num_mask_words > 0
-        missing = drawing.num_mask_words - self.masks.shape[1]
-        if missing > 0:
-            self.masks = np.pad(self.masks, ((0, 0), (0, missing)))
+        self.masks = _widened(self.masks, drawing.num_mask_words)
+        watched = _NOTHING if drawing.watched is None else drawing.watched
+        self._watched = _widened(self._watched, len(watched))
+        self._watched[row, : len(watched)] = watched
+        self._watched[row, len(watched) :] = 0
 
     # ---- what is to be computed
 
@@ -161,7 +162,7 @@ class Rows:
 
     def settings(self, rows: Ints) -> RowSettings:
         """How to draw the next token of each row."""
-        taken = RowSettings(*(getattr(self._settings, f.name)[rows] for f in fields(RowSettings)))
+        taken = RowSettings(*(getattr(self._settings, name)[rows] for name in _SETTINGS))
         np.subtract(self.lens[rows], taken.positions, out=taken.positions)
         return taken
 
@@ -170,14 +171,32 @@ class Rows:
         lens = self.lens[rows]
         is_quiet = lens < self._quiet_until[rows]
         is_quiet &= ids != NO_ID
-        is_quiet &= (self._ends[rows] != ids[:, None]).all(axis=1)
-        if is_quiet.all():
-            quiet = rows
-        else:
-            quiet, lens, ids = rows[is_quiet], lens[is_quiet], ids[is_quiet]
-        self.tokens[quiet, lens] = ids
-        self.lens[quiet] += 1
+        if is_quiet.any():
+            is_quiet &= ~self._is_watched(rows, ids)
+            if not is_quiet.all():
+                rows, lens, ids = rows[is_quiet], lens[is_quiet], ids[is_quiet]
+            self.tokens[rows, lens] = ids
+            self.lens[rows] = lens + 1
         return is_quiet
+
+    def _is_watched(self, rows: Ints, ids: NDArray[np.int32]) -> Flags:
+        words = ids >> 5
+        if self._watched.shape[1] <= int(words.max()):  # ids beyond all sets
+            self._watched = _widened(self._watched, int(words.max()) + 1)
+        bits: NDArray[np.int32] = self._watched[rows, words] >> (ids & 31)
+        return (bits & 1).astype(np.bool_)
+
+
+_SETTINGS = tuple(field.name for field in fields(RowSettings))
+
+_NOTHING = np.zeros(0, np.int32)
+_NOTHING.flags.writeable = False
+
+
+def _widened(words: NDArray[np.int32], num_words: int) -> NDArray[np.int32]:
+    """At least so many columns; new ones are zero."""
+    missing = num_words - words.shape[1]
+    return np.pad(words, ((0, 0), (0, missing))) if missing > 0 else words
 
 
 def _no_settings(num_rows: int) -> RowSettings:
@@ -189,12 +208,3 @@ def _no_settings(num_rows: int) -> RowSettings:
         seeds=np.zeros(num_rows, np.uint64),
         positions=np.zeros(num_rows, np.int64),
     )
-
-
-def _set_settings(settings: RowSettings, row: int, params: SamplingParams, seed: int) -> None:
-    assert params.top_k is not None  # as none is of resolved parameters
-    settings.temperature[row] = params.temperature
-    settings.top_k[row] = params.top_k
-    settings.top_p[row] = params.top_p
-    settings.min_p[row] = params.min_p
-    settings.seeds[row] = seed % (1 << 64)

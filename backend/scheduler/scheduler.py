@@ -87,8 +87,9 @@ class Scheduler:
         if sequence.kv is not None:
             # Still admitted: it goes on in the next step. What is computed already but has its
             # logits wanted only now is computed again.
-            sequence.note_reached()
-            self.cache.truncate(sequence.kv, sequence.tokens, sequence.match_limit)
+            if sequence.kv.computed_len > (limit := sequence.match_limit):
+                sequence.note_reached()
+                self.cache.truncate(sequence.kv, sequence.tokens, limit)
             self.rows.refresh(sequence)
         else:
             self.admission.add(sequence)
@@ -101,6 +102,11 @@ class Scheduler:
             self.admission.discard(sequence)
         if not sequence.keeps_lease:
             sequence.release_lease()
+
+    def settle(self, sequence: Sequence) -> None:
+        """Have the task's forward passes counted by now."""
+        if sequence.kv is not None:
+            self.rows.settle(sequence.kv.row)
 
     def truncate(self, sequence: Sequence, length: int) -> None:
         """Drop the sequence's tokens from `length` on, and their keys and values."""

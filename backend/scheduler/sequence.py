@@ -14,6 +14,7 @@ from sestina.backend.cache import Lease
 from sestina.backend.cache.kv_cache import KVHandle
 from sestina.backend.sampling.sampler import Sampled, SampleRow
 from sestina.backend.scheduler.policy import service_level
+from sestina.kernels.masked_sampling import RowSettings
 from sestina.lang.errors import SestinaError
 from sestina.lang.params import SamplingParams
 
@@ -84,17 +85,14 @@ class Scores:
 NEVER = 1 << 62
 """A token index beyond every sequence."""
 
-MAX_ENDS = 8
-
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
     """How a task's tokens are drawn; the same for all of them, so that it is read only once.
 
-    params: resolved and checked against the vocabulary. start: index in the sequence of the first
-    token to be drawn, from which noise is counted.
-    quiet_until: a token of lower index is appended without `Task.on_sampled`, unless it is one of
-    `ends` (at most MAX_ENDS ids): nobody has to be told of it yet.
+    params: resolved and checked against the vocabulary. settings: of one row; its position is the
+    index in the sequence of the first token to be drawn, from which noise is counted.
+    watched: packed int32 [W], the ids that a quiet task is told of all the same; None: no others.
     num_mask_words: length of the task's masks, 0 for none; `Task.fill_mask` is asked for one before
     the first draw after each `Scheduler.add`.
     changed_until: before the draw of a token of lower index, `Task.sample_row` is to be asked how
@@ -102,10 +100,8 @@ class Drawing:
     """
 
     params: SamplingParams
-    seed: int
-    start: int
-    quiet_until: int = 0
-    ends: tuple[int, ...] = ()
+    settings: RowSettings
+    watched: NDArray[np.int32] | None = None
     num_mask_words: int = 0
     changed_until: int = 0
 
@@ -113,7 +109,8 @@ class Drawing:
 class Task(Protocol):
     """What a sequence is computed for. The scheduler calls back during a step.
 
-    `score_from` and `wants_sample` are read again at `Scheduler.add` and after `on_scores`.
+    `score_from`, `wants_sample` and `quiet_until` are read again at `Scheduler.add` and after
+    `on_scores`. While a callback runs, and until `Scheduler.add`, nothing more is computed.
     """
 
     @property
@@ -129,8 +126,14 @@ class Task(Protocol):
         """Whether a next token is to be drawn once every token is computed."""
 
     @property
+    def quiet_until(self) -> int:
+        """A drawn token of lower index, unless it is watched, is appended without `on_sampled`:
+        nobody has to be told of it yet."""
+
+    @property
     def counters(self) -> Counters:
-        """Where this task's costs are counted."""
+        """Where this task's costs are counted. Forward passes are, at the latest, when the sequence
+        leaves the batch or at `Scheduler.settle`."""
 
     @property
     def drawing(self) -> Drawing:
@@ -143,8 +146,7 @@ class Task(Protocol):
         """How to change the logits of the next token; `mask` int32 [W] is what is allowed."""
 
     def on_sampled(self, sampled: Sampled) -> None:
-        """The next token was drawn; it is not in the sequence yet. Nothing more is computed until
-        `Scheduler.add`."""
+        """The next token was drawn; it is not in the sequence yet."""
 
     def on_scores(self, scores: Scores) -> None:
         """More tokens were scored; called in ascending order, before on_sampled."""
@@ -236,6 +238,15 @@ class Sequence:
             if self.text_end == start and self._text:
                 start, _ = self._text.pop()
             self._text.append((start, end))
+
+    def append_token(self, token_id: int) -> None:
+        """`append` of one generated token, faster."""
+        end = self._len.item()
+        if end == len(self._ids):
+            self.append((token_id,), is_text=False)
+        else:
+            self._ids[end] = token_id
+            self._len[0] = end + 1
 
     def move(self, ids: NDArray[np.int32], length: NDArray[np.int64]) -> None:
         """Keep the tokens in `ids`, which has room for them, and their number in `length` [1]."""

@@ -38,15 +38,19 @@ def told(events: list[Event]) -> tuple[object, ...]:
 
 
 gens = st.fixed_dictionaries(
-    {"max_tokens": st.integers(1, 12), "temperature": st.sampled_from([0.0, 1.0])},
+    {"max_tokens": st.integers(6, 14), "temperature": st.sampled_from([0.0, 1.0])},
     optional={
         "ignore_eos": st.booleans(),
         "stop_token_ids": st.lists(st.integers(0, VOCAB_SIZE - 1), max_size=12).map(tuple),
-        "min_tokens": st.integers(0, 1),
+        "min_tokens": st.integers(0, 6),
         "n": st.just(2),
         "frequency_penalty": st.just(1.5),
         "top_k": st.just(3),
-        "stop": st.just(("e",)),
+        "stop": st.lists(
+            st.sampled_from(["e", "in", "\x80", "é", "\ufffd", "\ufffdb", "日本"]),
+            min_size=1,
+            max_size=3,
+        ).map(tuple),
     },
 )
 
@@ -55,7 +59,7 @@ gens = st.fixed_dictionaries(
 @given(
     some=st.lists(gens, min_size=1, max_size=6),
     max_running=st.sampled_from([2, 8]),
-    max_total_tokens=st.sampled_from([60, 500]),
+    max_total_tokens=st.sampled_from([40, 500]),
 )
 def test_a_gen_that_is_not_watched_writes_what_it_does_when_watched(
     some: list[dict[str, Any]], max_running: int, max_total_tokens: int

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sestina.backend.models.scripted import Script, ScriptedModel
-from sestina.backend.sampling.sampler import Sampled, SampleRow
+from sestina.backend.sampling.sampler import Sampled, SampleRow, row_settings
 from sestina.backend.scheduler.policy import PolicyName
 from sestina.backend.scheduler.scheduler import Scheduler, SchedulerOptions
 from sestina.backend.scheduler.sequence import Account, Counters, Drawing, Scores, Sequence
@@ -54,6 +54,7 @@ class Request:
     output: list[int] = field(default_factory=list)
     score_from: int | None = None
     num_top: int = 0
+    quiet_until: int = 0
     wants_sample: bool = True
 
     def __post_init__(self) -> None:
@@ -74,7 +75,7 @@ class Request:
 
     @property
     def drawing(self) -> Drawing:
-        return Drawing(GREEDY, seed=0, start=len(self.prompt))
+        return Drawing(GREEDY, row_settings([SampleRow(GREEDY, 0, len(self.prompt))]))
 
     def fill_mask(self, row: NDArray[np.int32]) -> None:
         raise AssertionError("nothing is masked")
