@@ -25,7 +25,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from sestina.kernels.simd import I8, I16, I32, call, element_address, has_feature
+from sestina.kernels.simd import I8, I16, I32, call, element_address, has_feature, prefetch_line
 
 ROWS, BYTES = 16, 64
 """The largest tile."""
@@ -106,6 +106,19 @@ def load(typing: Any, tile: Any, array: Any, index: Any, stride: Any) -> Any:
         return _do(context, builder, "tileloadd64", I8(tile.literal_value), pointer, args[3])
 
     return types.void(tile, array, types.intp, types.intp), build
+
+
+@_builds
+def prefetch(typing: Any, array: Any, index: Any) -> Any:
+    """Fetch a right tile that starts at an element of an array, for a later `load`."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = element_address(context, builder, signature, args)
+        for row in range(ROWS):
+            prefetch_line(builder, pointer, BYTES * row)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), build
 
 
 @_builds

@@ -86,6 +86,12 @@ def store(context: Any, builder: ir.IRBuilder, value: Any, pointer: Any) -> Any:
     return context.get_dummy_value()
 
 
+def prefetch_line(builder: ir.IRBuilder, pointer: Any, offset: int) -> None:
+    """Fetch what lies `offset` bytes after a pointer into a cache; no address is wrong."""
+    place = builder.gep(builder.bitcast(pointer, I8.as_pointer()), [I64(offset)])
+    call(builder, "llvm.prefetch.p0", ir.VoidType(), [place, I32(0), I32(3), I32(1)])
+
+
 @builds
 def f32_load(typing: Any, array: Any, index: Any) -> Any:
     """16 lanes of a float32 array."""
