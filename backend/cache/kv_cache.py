@@ -110,7 +110,7 @@ class KVCache:
 
     def _take(self, counts: NDArray[np.int64], total: int) -> Slots:
         """`total` slots that are free: those of one long chunk side by side, where possible."""
-        long = np.flatnonzero(counts >= MIN_RUN)
+        long = (counts >= MIN_RUN).nonzero()[0]
         if not len(long):
             return self._allocate(total)
         ends = counts.cumsum()

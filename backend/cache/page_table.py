@@ -73,11 +73,13 @@ class PageTable:
         """Positions starts[i] .. starts[i]+counts[i]-1 of rows[i], for all i; slots are theirs,
         concatenated. Every row is named once."""
         ends = starts + counts
-        if not self._is_taken[rows].all() or (starts < 0).any() or (ends > self.max_len).any():
+        is_wrong = ~self._is_taken[rows] | (starts < 0) | (ends > self.max_len)
+        if np.count_nonzero(is_wrong):
             for row, start, end in zip(rows.tolist(), starts.tolist(), ends.tolist(), strict=True):
                 self._require_range(row, start, end)
-        first = rows * self.max_len + starts - (counts.cumsum() - counts)
-        places = np.repeat(first, counts) + np.arange(len(slots))  # in the flat table
+        places = rows * self.max_len + starts  # in the flat table
+        if np.count_nonzero(counts != 1):
+            places = (places - counts.cumsum() + counts).repeat(counts) + np.arange(len(slots))
         self._slots.reshape(-1)[places] = slots
         if not self._is_shared:
             self.tensor.view(-1)[torch.from_numpy(places).to(self.tensor.device)] = (

@@ -88,9 +88,6 @@ class GenOp:
             self._params, self._seed(index), self._prepared.grammar, self._prepared.stop_regexes
         )
 
-        def on_text(text: str, ids: tuple[int, ...], logprobs: tuple[TokenLogprob, ...]) -> None:
-            self._chunk(text, ids, logprobs)
-
         def on_result(result: GenResult) -> None:
             self._results[index] = result
             self._runner.spend(self._branch, generation.counters)
@@ -110,7 +107,9 @@ class GenOp:
             self._core.tokenizer,
             self._core.token_sets,
             self._core.scheduler,
-            GenCallbacks(on_text if index == 0 and self._op.stream else None, on_result, on_error),
+            GenCallbacks(
+                self._chunk if index == 0 and self._op.stream else None, on_result, on_error
+            ),
         )
         return generation
 

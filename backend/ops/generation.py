@@ -96,7 +96,9 @@ class Generation:
         if params.return_logprob:
             self._known = KnownTokens(sequence, self._start, params, tokenizer)
         # Whether tokens need not be looked at one by one.
-        self._is_free = callbacks.on_text is None and self._matcher is None and self._known is None
+        self._can_be_quiet = (
+            callbacks.on_text is None and self._matcher is None and self._known is None
+        )
         self.drawing = self._new_drawing()
 
     # ---- what the scheduler asks
@@ -121,7 +123,7 @@ class Generation:
     @property
     def quiet_until(self) -> int:
         """Up to the last token, which ends the text, unless each one has to be looked at."""
-        return self._end_len - 1 if self._is_free and not self._output.may_be_stopping else 0
+        return self._end_len - 1 if self._can_be_quiet and not self._output.may_be_stopping else 0
 
     def _new_drawing(self) -> Drawing:
         params, sets = self._params, self._token_sets
@@ -134,7 +136,7 @@ class Generation:
         return Drawing(
             params=params,
             settings=row_settings([SampleRow(params, self._request.seed, self._start)]),
-            watched=sets.of(ends, starts) if self._is_free else None,
+            watched=sets.of(ends, starts) if self._can_be_quiet else None,
             num_mask_words=sets.num_words if lacks_ids or self._matcher is not None else 0,
             changed_until=self._start + num_changed,
         )
@@ -180,7 +182,7 @@ class Generation:
             )
         self._catch_up()
         self._counters.sampled += 1
-        if not self._ends_at(sampled.id):
+        if sampled.id not in self._end_ids or not self._ends_at(sampled.id):
             if self._matcher is not None and not self._matcher.accept_token(sampled.id):
                 raise InternalError(f"the mask allows token {sampled.id}, the matcher does not")
             if self._known is not None:
@@ -207,7 +209,7 @@ class Generation:
 
     def _catch_up(self) -> None:
         """Count the tokens that the scheduler appended without a word."""
-        if self._finish is None:
+        if self._can_be_quiet and self._finish is None:
             num_tokens = len(self._sequence)
             self._counters.sampled += num_tokens - self._num_seen
             self._num_seen = num_tokens
@@ -221,12 +223,10 @@ class Generation:
 
     @property
     def _num_left(self) -> int:
-        return self._end_len - len(self._sequence)
+        return self._end_len - self._num_seen
 
     def _ends_at(self, token_id: int) -> bool:
-        """Whether this id ends the text; such an id is part of neither the text nor the tokens."""
-        if token_id not in self._end_ids:
-            return False
+        """Whether this one of `end_ids` ends the text; then it is not part of it."""
         complete = self._matcher is None or self._matcher.is_accepting()
         if token_id in (self._params.stop_token_ids or ()) and complete:
             self._finish = ("stop", token_id)

@@ -28,7 +28,7 @@ class OutputText:
     ) -> None:
         self._detokenizer = Detokenizer(tokenizer)
         self._stop = StopChecker(params.stop or (), regexes)
-        self._has_stops = bool(params.stop)
+        self._never_stops = not (params.stop or regexes)
         # What does not decode becomes U+FFFD, whatever its bytes are.
         unreadable = any(stop.startswith("\ufffd") for stop in params.stop or ())
         self._is_any_start = bool(regexes) or unreadable
@@ -48,11 +48,14 @@ class OutputText:
         with the first byte of a stop text."""
         if self._is_any_start:
             return True
-        return self._has_stops and (self._stop.is_holding or self._detokenizer.has_pending)
+        return not self._never_stops and (self._stop.is_holding or self._detokenizer.has_pending)
 
     def push(self, ids: Sequence[int]) -> str | None:
         """More tokens, only one where there are stops; returns the stop completed, if any."""
         text = self._detokenizer.push(ids)
+        if self._never_stops:
+            self._pieces.append(text)
+            return None
         self._num_free -= len(ids)
         step = self._stop.push(text, self._may_stop_after)
         self._pieces.append(step.emit)
@@ -71,9 +74,8 @@ class OutputText:
 
     def take(self) -> str:
         """The certain text that was not taken before."""
-        pieces = self._pieces[self._num_taken :]
-        self._num_taken = len(self._pieces)
-        return "".join(pieces)
+        start, self._num_taken = self._num_taken, len(self._pieces)
+        return "".join(self._pieces[start:])
 
 
 def kept_tokens(tokenizer: Tokenizer, ids: Sequence[int], text: str) -> tuple[int, str]:

@@ -62,20 +62,20 @@ def build_batch(plan: Plan, rows: Rows, table: PageTable, device: torch.device) 
         page_table = page_table[torch.from_numpy(plan.rows), : int(plan.ends.max())]
         table_rows = np.arange(len(plan))
 
-    def on_device(array: NDArray[np.generic], dtype: torch.dtype) -> torch.Tensor:
-        return torch.from_numpy(array).to(device=device, dtype=dtype)
+    def on_device(array: NDArray[np.generic], dtype: type[np.generic]) -> torch.Tensor:
+        return torch.from_numpy(array.astype(dtype, copy=False)).to(device)
 
     return Batch(
-        token_ids=on_device(rows.tokens[plan.rows.repeat(sizes), positions], torch.int64),
-        positions=on_device(positions, torch.int64),
-        slots=on_device(plan.slots, torch.int64),
-        query_start=on_device(query_start, torch.int32),
-        seq_lens=on_device(plan.ends, torch.int32),
-        table_rows=on_device(table_rows, torch.int32),
+        token_ids=on_device(rows.tokens[plan.rows.repeat(sizes), positions], np.int64),
+        positions=on_device(positions, np.int64),
+        slots=on_device(plan.slots, np.int64),
+        query_start=on_device(query_start, np.int32),
+        seq_lens=on_device(plan.ends, np.int32),
+        table_rows=on_device(table_rows, np.int32),
         page_table=page_table.to(device),
         logit_rows=on_device(
             _ranges(query_start[:-1] + plan.logits_from - plan.starts, plan.num_logits),
-            torch.int64,
+            np.int64,
         ),
     )
 
@@ -86,6 +86,8 @@ def _ranges(starts: Ints, sizes: Ints) -> Ints:
     >>> _ranges(np.array([5, 9]), np.array([3, 1])).tolist()
     [5, 6, 7, 9]
     """
+    if not np.count_nonzero(sizes != 1):
+        return starts
     ends = sizes.cumsum()
     ranges: Ints = (starts - ends + sizes).repeat(sizes)
     ranges += np.arange(len(ranges))

@@ -26,7 +26,7 @@ def deliver(rows: Rows, plan: Plan, logits: Tensor) -> None:
     """
     _score(rows, plan, logits)
     is_complete = rows.is_active[plan.rows]
-    is_complete &= rows.wanted_lens[plan.rows] <= rows.computed_lens[plan.rows]
+    is_complete &= rows.num_pending(plan.rows) <= 0
     draws = is_complete & rows.wants_sample[plan.rows]
     done = plan.rows[is_complete & ~draws]
     finished = [_holder(rows, row) for row in done.tolist()]
@@ -49,7 +49,7 @@ def _holder(rows: Rows, row: int) -> tuple[Sequence, Task]:
 
 def _score(rows: Rows, plan: Plan, logits: Tensor) -> None:
     ends = plan.num_logits.cumsum()  # [B]
-    for b in np.flatnonzero(rows.score_from[plan.rows] < NEVER).tolist():
+    for b in (rows.score_from[plan.rows] < NEVER).nonzero()[0].tolist():
         row = int(plan.rows[b])
         if not rows.is_active[row]:
             continue
@@ -66,8 +66,8 @@ def _draw(rows: Rows, some: Ints, logits: Tensor, places: Ints) -> None:
     """Draw one token per row from logits[places]; a task that cannot say how fails alone."""
     changes = _ask(rows, some)
     is_left = rows.is_active[some]
-    if not is_left.all():
-        kept = np.flatnonzero(is_left).tolist()
+    if np.count_nonzero(is_left) < len(some):
+        kept = is_left.nonzero()[0].tolist()
         changes = {new: changes[old] for new, old in enumerate(kept) if old in changes}
         some, places = some[is_left], places[is_left]
     if not len(some):
@@ -76,27 +76,29 @@ def _draw(rows: Rows, some: Ints, logits: Tensor, places: Ints) -> None:
         logits = logits[torch.from_numpy(places).to(logits.device)]  # [B, V]
     drawn = _draw_all(rows, some, logits, changes)
     is_quiet = rows.append_quietly(some, drawn.ids)
-    if not is_quiet.all():
-        _tell(rows, some, logits, drawn, np.flatnonzero(~is_quiet))
+    if np.count_nonzero(is_quiet) < len(some):
+        _tell(rows, some, logits, drawn, (~is_quiet).nonzero()[0])
 
 
 def _ask(rows: Rows, some: Ints) -> dict[int, SampleRow]:
     """Have the masks written that are due; returns, by place, how tasks want logits changed."""
     is_changed = rows.lens[some] < rows.changed_until[some]
     changes: dict[int, SampleRow] = {}
-    for b in np.flatnonzero(is_changed | rows.is_mask_due[some]).tolist():
-        row = int(some[b])
+    for b in (is_changed | rows.is_mask_due[some]).nonzero()[0].tolist():
+        row = some.item(b)
         if not rows.is_active[row]:
-            continue
+            continue  # stopped by an earlier one
         _, task = _holder(rows, row)
-        rows.is_mask_due[row] = rows.is_active[row] = False
-        with failing(task):
+        try:
             mask = rows.masks[row] if rows.has_mask[row] else None
             if mask is not None:
                 task.fill_mask(mask)
+                rows.is_mask_due[row] = False
             if is_changed[b]:
                 changes[b] = task.sample_row(mask)
-            rows.is_active[row] = True
+        except Exception as error:
+            rows.is_active[row] = False
+            task.on_error(as_sestina_error(error))
     return changes
 
 
@@ -133,7 +135,7 @@ def _tell(rows: Rows, some: Ints, logits: Tensor, drawn: _Drawn, places: Ints) -
     holders = [_holder(rows, row) for row in told.tolist()]
     ids, masses = drawn.ids[places].tolist(), drawn.masked_mass[places].tolist()
     sampled = [Sampled(i, None, (), mass) for i, mass in zip(ids, masses, strict=True)]
-    if rows.wants_logprob[told].any():
+    if np.count_nonzero(rows.wants_logprob[told]):
         at = torch.from_numpy(places).to(logits.device)
         sampled = with_logprobs(sampled, logits[at], [t.drawing.params for _, t in holders])
     rows.is_active[told] = False

@@ -76,25 +76,25 @@ class Rows:
         self.sequences[row] = self._tasks[row] = None
         self.is_active[row] = False
 
-    def refresh(self, sequence: Sequence) -> None:
-        """Ask the task again what it wants of the present tokens; the row is active from here."""
+    def refresh(self, sequence: Sequence) -> int:
+        """Ask the task again what it wants of the present tokens; the row is active from here.
+
+        Returns `Sequence.match_limit`.
+        """
         row, task = self._row(sequence), sequence.task
         if task is None:
             raise InternalError("a sequence is computed for no task")
         if not sequence.lies_in(self.tokens):  # it had outgrown the row
             sequence.move(self.tokens[row], self.lens[row : row + 1])
-        score_from = task.score_from
-        self.is_active[row] = True
-        self.wants_sample[row] = task.wants_sample
-        self.score_from[row] = NEVER if score_from is None else score_from
+        if self._tasks[row] is not task:
+            self._set_task(row, sequence, task)
+        score_from = NEVER if (asked := task.score_from) is None else asked
+        self.wants_sample[row] = wants_sample = task.wants_sample
+        self.score_from[row] = score_from
         self._quiet_until[row] = task.quiet_until
         self.is_mask_due[row] = self.has_mask[row]
-        if self._tasks[row] is not task:
-            self.settle(row)
-            self._tasks[row] = task
-            self.text_ends[row] = sequence.text_end
-            if task.wants_sample:
-                self._set_drawing(row, task.drawing)
+        self.is_active[row] = True
+        return max(0, min(self.lens.item(row) - (1 if wants_sample else 2), score_from - 1))
 
     def held_by(self, rows: Ints) -> list[Sequence]:
         """The sequences of rows that are taken."""
@@ -105,12 +105,20 @@ class Rows:
             raise InternalError("a sequence that is not admitted has no row")
         return sequence.kv.row
 
+    def _set_task(self, row: int, sequence: Sequence, task: Task) -> None:
+        self.settle(row)
+        self._tasks[row] = task
+        self.text_ends[row] = sequence.text_end
+        self.has_mask[row] = False
+        if task.wants_sample:
+            self._set_drawing(row, task.drawing)
+
     def _set_drawing(self, row: int, drawing: Drawing) -> None:
         for name in _SETTINGS:
             getattr(self._settings, name)[row] = getattr(drawing.settings, name)[0]
         self.changed_until[row] = drawing.changed_until
         self.wants_logprob[row] = bool(drawing.params.return_logprob)
-        self.has_mask[row] = self.is_mask_due[row] = drawing.num_mask_words > 0
+        self.has_mask[row] = drawing.num_mask_words > 0
         self.masks = _widened(self.masks, drawing.num_mask_words)
         watched = _NOTHING if drawing.watched is None else drawing.watched
         self._watched = _widened(self._watched, len(watched))
@@ -121,14 +129,14 @@ class Rows:
 
     def due(self) -> Ints:
         """The rows that have tokens to compute, oldest sequence first, int64 [B]."""
-        rows: Ints = np.flatnonzero(self.is_active & (self.wanted_lens > self.computed_lens))
-        return rows.take(self._orders[rows].argsort())
+        active = self.is_active.nonzero()[0]
+        rows: Ints = active[self.num_pending(active) > 0]
+        return rows[self._orders[rows].argsort()] if len(rows) > 1 else rows
 
-    @property
-    def wanted_lens(self) -> Ints:
-        """See `Sequence.num_wanted`; of active rows, int64 [R]."""
-        wanted: Ints = self.lens - ~self.wants_sample
-        return wanted
+    def num_pending(self, rows: Ints) -> Ints:
+        """Tokens that active rows still have to compute, int64 [B]; see `Sequence.num_wanted`."""
+        pending: Ints = self.lens[rows] - ~self.wants_sample[rows] - self.computed_lens[rows]
+        return pending
 
     def logits_from(self, rows: Ints, starts: Ints, ends: Ints) -> Ints:
         """First token of each row's [start, end) whose logits its task needs; `end` if none.
@@ -147,9 +155,8 @@ class Rows:
         """A forward pass computed so many tokens of these rows."""
         self._num_passes[rows] += 1
         self._num_served[rows] += sizes
-        if (self._num_served[rows] >= SETTLE_TOKENS).any():
-            for row in np.flatnonzero(self._num_served >= SETTLE_TOKENS).tolist():
-                self.settle(row)
+        for row in rows[self._num_served[rows] >= SETTLE_TOKENS].tolist():
+            self.settle(row)
 
     def settle(self, row: int) -> None:
         """Book on the row's task and program what passes computed for it."""
@@ -171,9 +178,9 @@ class Rows:
         lens = self.lens[rows]
         is_quiet = lens < self._quiet_until[rows]
         is_quiet &= ids != NO_ID
-        if is_quiet.any():
+        if np.count_nonzero(is_quiet):
             is_quiet &= ~self._is_watched(rows, ids)
-            if not is_quiet.all():
+            if np.count_nonzero(is_quiet) < len(rows):
                 rows, lens, ids = rows[is_quiet], lens[is_quiet], ids[is_quiet]
             self.tokens[rows, lens] = ids
             self.lens[rows] = lens + 1
@@ -181,7 +188,7 @@ class Rows:
 
     def _is_watched(self, rows: Ints, ids: NDArray[np.int32]) -> Flags:
         words = ids >> 5
-        if self._watched.shape[1] <= int(words.max()):  # ids beyond all sets
+        if np.count_nonzero(words >= self._watched.shape[1]):  # ids beyond all sets
             self._watched = _widened(self._watched, int(words.max()) + 1)
         bits: NDArray[np.int32] = self._watched[rows, words] >> (ids & 31)
         return (bits & 1).astype(np.bool_)

@@ -87,10 +87,10 @@ class Scheduler:
         if sequence.kv is not None:
             # Still admitted: it goes on in the next step. What is computed already but has its
             # logits wanted only now is computed again.
-            if sequence.kv.computed_len > (limit := sequence.match_limit):
+            limit = self.rows.refresh(sequence)
+            if sequence.kv.computed_len > limit:
                 sequence.note_reached()
                 self.cache.truncate(sequence.kv, sequence.tokens, limit)
-            self.rows.refresh(sequence)
         else:
             self.admission.add(sequence)
 
@@ -147,8 +147,7 @@ class Scheduler:
     def _plan(self) -> Plan:
         """Who runs how many tokens, with slots taken; preempts the newest when memory is short."""
         rows = self.rows.due()
-        sizes = self._sizes(rows)
-        rows, sizes = rows[sizes > 0], sizes[sizes > 0]
+        rows, sizes = self._sizes(rows)
         slots = self.cache.extend_rows(rows, sizes)
         if slots is None:
             rows, sizes, slots = self._extend_in_turn(rows, sizes)
@@ -156,16 +155,15 @@ class Scheduler:
         starts = ends - sizes
         return Plan(rows, starts, ends, self.rows.logits_from(rows, starts, ends), slots)
 
-    def _sizes(self, rows: Ints) -> Ints:
-        """How many tokens each row runs in this step."""
-        pending = self.rows.wanted_lens[rows] - self.cache.computed_lens[rows]
-        if not (pending > policy.SHORT_RUN).any():
-            return pending  # decodes always run
+    def _sizes(self, rows: Ints) -> tuple[Ints, Ints]:
+        """Which of these rows run in this step, and how many tokens of each."""
+        pending = self.rows.num_pending(rows)
+        if not np.count_nonzero(pending > policy.SHORT_RUN):
+            return rows, pending  # decodes always run
         ranks = [self.admission.rank(sequence) for sequence in self.rows.held_by(rows)]
-        sizes = policy.plan_chunks(
-            pending.tolist(), self.options.max_batch_tokens, ranks.__getitem__
-        )
-        return np.array(sizes, np.int64)
+        budget = self.options.max_batch_tokens
+        sizes = np.array(policy.plan_chunks(pending.tolist(), budget, ranks.__getitem__), np.int64)
+        return rows[sizes > 0], sizes[sizes > 0]
 
     def _extend_in_turn(self, rows: Ints, sizes: Ints) -> tuple[Ints, Ints, NDArray[np.int32]]:
         """Slots for those that get some, oldest first, who take them from the newest."""
@@ -244,7 +242,7 @@ class Scheduler:
         """Count what was computed and publish prefilled text, so that siblings can share it."""
         self.rows.count_pass(plan.rows, plan.sizes)
         has_text = plan.starts < self.rows.text_ends[plan.rows]
-        for b in np.flatnonzero(has_text).tolist():
+        for b in has_text.nonzero()[0].tolist():
             sequence = self.rows.sequences[int(plan.rows[b])]
             if sequence is None or sequence.task is None or sequence.kv is None:
                 raise InternalError("a sequence lost its task or memory during a forward pass")
