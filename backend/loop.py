@@ -130,9 +130,9 @@ class Loop:
         if self._inbox.empty():
             return
         started = time.perf_counter()
-        with suppress(Empty):
-            while True:
-                self._inbox.get_nowait()()
+        while not self._inbox.empty():  # nobody else takes from it
+            self._inbox.get_nowait()()
+        self.after_turn()  # a step may take long: answers that need none do not wait for it
         self.command_s += time.perf_counter() - started
 
     def _step(self) -> bool:
