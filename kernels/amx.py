@@ -25,7 +25,16 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from sestina.kernels.simd import I8, I16, I32, call, element_address, has_feature, prefetch_line
+from sestina.kernels.simd import (
+    I8,
+    I16,
+    I32,
+    call,
+    element_address,
+    has_feature,
+    prefetch_line,
+    room,
+)
 
 ROWS, BYTES = 16, 64
 """The largest tile."""
@@ -60,7 +69,7 @@ def configure(typing: Any, upper: Any, lower: Any) -> Any:
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         rows = [builder.trunc(arg, I8) for arg in args]
-        shape = _room(builder, ir.ArrayType(I8, 64))
+        shape = room(builder, ir.ArrayType(I8, 64))
         builder.store(ir.Constant(shape.type.pointee, None), shape)
 
         def put(offset: int, value: Any) -> None:
@@ -160,19 +169,11 @@ def scratch(typing: Any) -> Any:
     """Room on the stack for as many int32 as four tiles of sums hold."""
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        room = _room(builder, ir.ArrayType(I32, len(SUMS) * ROWS * BYTES // 4))
-        return builder.bitcast(room, I32.as_pointer())
+        sums = room(builder, ir.ArrayType(I32, len(SUMS) * ROWS * BYTES // 4))
+        return builder.bitcast(sums, I32.as_pointer())
 
     pointer_to: Any = types.CPointer
     return pointer_to(types.int32)(), build
-
-
-def _room(builder: ir.IRBuilder, what: ir.Type) -> Any:
-    """Of the whole call, on the stack."""
-    with builder.goto_entry_block():
-        room = builder.alloca(what)
-    room.align = BYTES
-    return room
 
 
 def _do(context: Any, builder: ir.IRBuilder, name: str, *args: Any) -> Any:

@@ -10,7 +10,7 @@ inside compiled code, and each becomes one or two instructions:
     return f32_sum(total)
 
 Arrays are addressed as if flat, by the number of an element counted through all axes (no bounds
-check, any alignment), so they must be C-contiguous. All but `i32_dot` and `bf16_dot` is LLVM that
+check, any alignment), so they must be C-contiguous. All but `dot_i16` and `dot_bf16` is LLVM that
 any CPU has, in narrower registers if need be; those two are one instruction on CPUs with AVX-512
 VNNI and BF16, and elsewhere the same sums in plain LLVM. Nothing here can be called from Python.
 """
@@ -23,7 +23,7 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils, config
 from numba.extending import intrinsic, models, register_model
 
 F32, I8, I16, I32, I64 = ir.FloatType(), *(ir.IntType(bits) for bits in (8, 16, 32, 64))
@@ -59,6 +59,9 @@ def builds(function: Callable[..., Any]) -> Any:
 
 def has_feature(name: str) -> bool:
     """Whether this CPU, for which all is compiled, has an instruction set ("avx512vnni")."""
+    chosen: str | None = getattr(config, "CPU_FEATURES")  # noqa: B009 (defined at run time)
+    if chosen is not None:  # the user's word (NUMBA_CPU_FEATURES)
+        return f"+{name}" in chosen.split(",")
     return bool(llvm.get_host_cpu_features().get(name, False))
 
 
@@ -84,6 +87,14 @@ def load(builder: ir.IRBuilder, pointer: Any, what: ir.Type) -> Any:
 def store(context: Any, builder: ir.IRBuilder, value: Any, pointer: Any) -> Any:
     builder.store(value, builder.bitcast(pointer, value.type.as_pointer())).align = 1
     return context.get_dummy_value()
+
+
+def room(builder: ir.IRBuilder, what: ir.Type) -> Any:
+    """Of the whole call, on the stack."""
+    with builder.goto_entry_block():
+        pointer = builder.alloca(what)
+    pointer.align = 64
+    return pointer
 
 
 def prefetch_line(builder: ir.IRBuilder, pointer: Any, offset: int) -> None:
@@ -124,49 +135,6 @@ def f32_store(typing: Any, value: Any, array: Any, index: Any) -> Any:
         )
 
     return types.void(f32x16, array, types.intp), build
-
-
-@builds
-def i16_load_i8(typing: Any, array: Any, index: Any) -> Any:
-    """32 lanes of an int8 array, widened."""
-
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = element_address(context, builder, signature, args)
-        return builder.sext(load(builder, pointer, ir.VectorType(I8, 32)), i16x32.llvm)
-
-    return i16x32(array, types.intp), build
-
-
-@builds
-def i16_splat4(typing: Any, array: Any, index: Any) -> Any:
-    """Four numbers of an int16 array, eight times over."""
-
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        four = load(builder, element_address(context, builder, signature, args), I64)
-        return builder.bitcast(splat(builder, four, 8), i16x32.llvm)
-
-    return i16x32(array, types.intp), build
-
-
-@builds
-def bf16_load(typing: Any, array: Any, index: Any) -> Any:
-    """32 lanes of an array of bfloat16 bits (uint16)."""
-
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return load(builder, element_address(context, builder, signature, args), bf16x32.llvm)
-
-    return bf16x32(array, types.intp), build
-
-
-@builds
-def bf16_splat2(typing: Any, array: Any, index: Any) -> Any:
-    """Two numbers of an array of bfloat16 bits (uint16), sixteen times over."""
-
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        two = load(builder, element_address(context, builder, signature, args), I32)
-        return builder.bitcast(splat(builder, two, 16), bf16x32.llvm)
-
-    return bf16x32(array, types.intp), build
 
 
 @builds
@@ -367,34 +335,23 @@ def i32_zero(typing: Any) -> Any:
     return i32x16(), build
 
 
-@builds
-def i32_dot(typing: Any, total: Any, a: Any, b: Any) -> Any:
-    """total[i] + a[2i] * b[2i] + a[2i + 1] * b[2i + 1]; wraps around at 32 bits."""
-
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        if has_feature("avx512vnni"):
-            a, b = (builder.bitcast(arg, i32x16.llvm) for arg in args[1:])
-            name = "llvm.x86.avx512.vpdpwssd.512"
-            return call(builder, name, i32x16.llvm, [args[0], a, b])
-        a, b = (builder.sext(arg, ir.VectorType(I32, 32)) for arg in args[1:])
-        return builder.add(args[0], builder.add(*_pairs(builder, builder.mul(a, b))))
-
-    return i32x16(i32x16, i16x32, i16x32), build
+def dot_i16(builder: ir.IRBuilder, total: Any, a: Any, b: Any) -> Any:
+    """total[i] + a[2i] * b[2i] + a[2i + 1] * b[2i + 1], int16 in int32; wraps around."""
+    if has_feature("avx512vnni"):
+        a, b = (builder.bitcast(arg, i32x16.llvm) for arg in (a, b))
+        return call(builder, "llvm.x86.avx512.vpdpwssd.512", i32x16.llvm, [total, a, b])
+    a, b = (builder.sext(arg, ir.VectorType(I32, 32)) for arg in (a, b))
+    return builder.add(total, builder.add(*_pairs(builder, builder.mul(a, b))))
 
 
-@builds
-def i32_add_pairs(typing: Any, a: Any, b: Any) -> Any:
+def add_pairs(builder: ir.IRBuilder, a: Any, b: Any) -> Any:
     """a[0] + a[1], a[2] + a[3], ..., then those of b."""
-
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        every = ir.VectorType(I32, 16)
-        sides = [
-            builder.shuffle_vector(*args, ir.Constant(every, list(range(side, 32, 2))))
-            for side in (0, 1)
-        ]
-        return builder.add(*sides)
-
-    return i32x16(i32x16, i32x16), build
+    every = ir.VectorType(I32, 16)
+    sides = [
+        builder.shuffle_vector(a, b, ir.Constant(every, list(range(side, 32, 2))))
+        for side in (0, 1)
+    ]
+    return builder.add(*sides)
 
 
 @builds
@@ -492,21 +449,11 @@ def i32_bf16_of_f32(typing: Any, a: Any) -> Any:
     return i32x16(f32x16), build
 
 
-@builds
-def bf16_dot(typing: Any, total: Any, a: Any, b: Any) -> Any:
+def dot_bf16(builder: ir.IRBuilder, total: Any, a: Any, b: Any) -> Any:
     """total[i] + a[2i] * b[2i] + a[2i + 1] * b[2i + 1] in float32.
 
     The instruction flushes denormals and rounds each step; the plain form rounds as float32 does.
     """
-
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return dot_bf16(builder, *args)
-
-    return f32x16(f32x16, bf16x32, bf16x32), build
-
-
-def dot_bf16(builder: ir.IRBuilder, total: Any, a: Any, b: Any) -> Any:
-    """`bf16_dot` of LLVM values."""
     if has_feature("avx512bf16"):
         name, pairs = "llvm.x86.avx512bf16.dpbf16ps.512", ir.VectorType(Bfloat(), 32)
         a, b = (builder.bitcast(arg, pairs) for arg in (a, b))

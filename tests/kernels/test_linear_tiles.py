@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -8,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from llvmlite.binding import get_host_cpu_features
 from numpy.typing import NDArray
 
 from sestina.kernels.linear import packed, tiles, tiles_amx
@@ -227,3 +233,29 @@ def test_each_layer_has_its_weights(dtype: torch.dtype) -> None:
 def test_unpack_undoes_pack(dtype: torch.dtype, num_columns: int, width: int) -> None:
     weight = (randn(0, num_columns, width) * 20).to(dtype)
     assert torch.equal(unpack(packed.pack(weight), num_columns, width), weight)
+
+
+OTHER_CPUS = {
+    "AVX-512 without tiles": ("znver4", "avx512|avx2|fma|bmi|f16c|popcnt"),
+    "AVX2": ("haswell", "avx2|fma|bmi|f16c|popcnt"),
+    "any": ("generic", "^$"),
+}
+
+
+@pytest.mark.slow  # compiles the kernels once more
+@pytest.mark.parametrize("cpu", OTHER_CPUS)
+def test_the_same_on_lesser_cpus(cpu: str, tmp_path: Path) -> None:
+    """The tests of this file, compiled for a CPU that has less than this one."""
+    name, pattern = OTHER_CPUS[cpu]
+    has = get_host_cpu_features().items()
+    features = [f"+{feature}" for feature, there in has if there and re.search(pattern, feature)]
+    environment = {
+        "NUMBA_CPU_NAME": name,
+        "NUMBA_CPU_FEATURES": ",".join(features),
+        "NUMBA_CACHE_DIR": str(tmp_path),
+    }
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "not slow", __file__]
+    done = subprocess.run(
+        command, env=os.environ | environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
