@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import json
-import queue
-import subprocess
-import tempfile
-import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-START_SECONDS = 600  # loading the libraries and reading the vocabulary
+from line_process import LineProcess, ProcessLost
+
+SCRIPTS = {
+    "ours": "mask_ours.py",
+    "llguidance": "mask_llguidance.py",
+    "xgrammar": "mask_xgrammar.py",
+    "outlines-core": "mask_outlines.py",
+}
 
 
 @dataclass(frozen=True)
@@ -30,29 +34,17 @@ class EngineSpec:
         return " ".join([self.name, *told])
 
     @classmethod
-    def parse(cls, text: str) -> EngineSpec:
-        """NAME=PYTHON, or NAME:OPTIONS=PYTHON with a JSON object of options.
+    def parse(cls, text: str, scripts: Mapping[str, str] = SCRIPTS) -> EngineSpec:
+        """NAME=PYTHON, or NAME:OPTIONS=PYTHON with a JSON object of options; NAME has a script.
 
         >>> EngineSpec.parse('xgrammar:{"strict_mode": false}=/venv/bin/python').label
         'xgrammar strict_mode=false'
         """
         label, _, python = text.rpartition("=")
         name, _, options = label.partition(":")
-        if not python or name not in SCRIPTS:
-            raise ValueError(f"expected NAME[:OPTIONS]=PYTHON with NAME of {list(SCRIPTS)}")
+        if not python or name not in scripts:
+            raise ValueError(f"expected NAME[:OPTIONS]=PYTHON with NAME of {list(scripts)}")
         return cls(name, json.loads(options or "{}"), python)
-
-
-SCRIPTS = {
-    "ours": "mask_ours.py",
-    "llguidance": "mask_llguidance.py",
-    "xgrammar": "mask_xgrammar.py",
-    "outlines-core": "mask_outlines.py",
-}
-
-
-class EngineLost(Exception):
-    """The process has ended or is to be ended."""
 
 
 class EngineProcess:
@@ -72,10 +64,8 @@ class EngineProcess:
         ]
         try:
             self._start()
-        except EngineLost as lost:
-            raise RuntimeError(
-                f"{spec.label} does not start: {lost}\n{self._last_words()}"
-            ) from None
+        except ProcessLost as lost:
+            raise RuntimeError(f"{spec.label} does not start: {lost}") from None
 
     def ask(self, schema: Any, tests: list[dict[str, Any]]) -> dict[str, Any]:
         """What became of a schema: the answers of mask_walk.py as one.
@@ -85,67 +75,25 @@ class EngineProcess:
         comes next is asked of another process, in which nothing is warm.
         """
         answer: dict[str, Any] = {"verdict": "", "mask_ns": [], "accept_ns": []}
-        if self._process.poll() is not None:
+        if not self._process.is_alive():
             return {**answer, "verdict": "refused", "lost": "it did not start again"}
         try:
-            with contextlib.suppress(OSError):  # it has ended, which its answer tells
-                self._requests.write(json.dumps({"schema": schema, "tests": tests}) + "\n")
-                self._requests.flush()
+            self._process.send({"schema": schema, "tests": tests})
             while not answer["verdict"]:
-                answer |= json.loads(self._answer(self.seconds))
-        except EngineLost as lost:
+                answer |= self._process.answer(self.seconds)
+        except ProcessLost as lost:
             verdict = "failed" if "compile_ns" in answer else "refused"
-            answer |= {"verdict": verdict, "lost": f"{lost}; {self._last_words()}"}
+            answer |= {"verdict": verdict, "lost": f"{lost}; {self._process.last_words()}"}
             self.close()
-            with contextlib.suppress(EngineLost):
+            with contextlib.suppress(ProcessLost):
                 self._start()
         return answer
 
     def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        with contextlib.suppress(OSError):  # a request it did not read
-            self._requests.close()
-        self._errors.close()
-
-    def _answer(self, seconds: float) -> str:
-        try:
-            line = self._answers.get(timeout=seconds)
-        except queue.Empty:
-            raise EngineLost(f"no answer in {seconds:g} s") from None
-        if line is None:
-            raise EngineLost(f"exit status {self._process.wait()}")
-        return line
+        self._process.close()
 
     def _start(self) -> None:
         self.num_starts += 1
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
-        self._process = subprocess.Popen(
-            self._command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-            encoding="utf-8",
-        )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._requests: TextIO = self._process.stdin  # type: ignore[assignment]
-        self._answers: queue.Queue[str | None] = queue.Queue()
-        threading.Thread(
-            target=_read, args=(self._process.stdout, self._answers), daemon=True
-        ).start()
-        hello = json.loads(self._answer(START_SECONDS))
+        self._process = LineProcess(self._command)
+        hello = self._process.hello
         self.version, self.settings = hello["version"], hello["settings"]
-
-    def _last_words(self) -> str:
-        self._errors.seek(0)
-        return self._errors.read().decode("utf-8", "replace").strip()[-500:]
-
-
-def _read(lines: Any, answers: queue.Queue[str | None]) -> None:
-    """Pass lines on as they come, then None."""
-    with lines:
-        for line in lines:
-            answers.put(line)
-    answers.put(None)
