@@ -9,8 +9,6 @@ first element, and elements from one row to the next.
 
 from __future__ import annotations
 
-import ctypes
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -276,16 +274,6 @@ def _multiply_add(builder: ir.IRBuilder, word: Any, line: Any, total: Any, pairs
 
 # ---- AMX --------------------------------------------------------------------------------------
 
-_ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA = 158, 0x1023, 18  # Linux on x86-64
-
-
-def allow_tiles() -> bool:
-    """Whether this process may use the tile products; asks Linux for AMX, which is free."""
-    if not (has_feature("amx-tile") and has_feature("amx-bf16") and sys.platform == "linux"):
-        return False
-    call: Any = ctypes.CDLL(None).syscall
-    return bool(call(_ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA) == 0)
-
 
 @builds
 def tiles_begin(typing: Any, array: Any) -> Any:
@@ -316,7 +304,8 @@ def tiles_end(typing: Any, array: Any) -> Any:
 def tile_product(num_lines: int) -> Callable[..., None]:
     """`block_product` of 16 rows of pairs by AMX; depth a multiple of 16, num_lines at most 4.
 
-    Between `tiles_begin` and `tiles_end`, where `allow_tiles` was true. Nothing on other CPUs.
+    Between `tiles_begin` and `tiles_end`, where `amx.allowed()`. Nothing on other CPUs, so that
+    code that may not get here still compiles.
     """
 
     @builds

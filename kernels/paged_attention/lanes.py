@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from sestina.kernels import amx
 from sestina.kernels.numba_jit import jit_exact
 from sestina.kernels.paged_attention.products import TILE, multiply
 from sestina.kernels.simd import (
@@ -36,7 +37,6 @@ from sestina.kernels.simd import (
     f32_zero,
 )
 from sestina.kernels.simd_matrix import (
-    allow_tiles,
     holds_bf16,
     tiles_begin,
     tiles_end,
@@ -74,7 +74,7 @@ def prepare(scratch: np.ndarray) -> None:
 
     Without it bfloat16 products take the slower instruction, if the scratch begins with a 0.
     """
-    scratch[0] = TILES if allow_tiles() else np.float32(0.0)
+    scratch[0] = TILES if amx.allowed() else np.float32(0.0)
 
 
 @jit_exact
