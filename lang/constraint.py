@@ -72,14 +72,14 @@ class JsonSchema(Constraint):
             _require_text(source, "a schema of the registry")
         self.to_grammar()
 
-    def _lower(self) -> ir.Grammar:
-        return self._lowered().grammar
+    def to_grammar(self) -> ir.Grammar:
+        return self._lowered().grammar  # which is remembered
 
     def report(self) -> schemas.Report:
         """Which keywords, at which places, are enforced, which are annotations only, and which
         were dropped because they cannot be enforced (only with `lenient`).
         """
-        return self._lowered().report()
+        return self._lowered().report
 
     def _lowered(self) -> schemas.Lowered:
         return schemas.lower(

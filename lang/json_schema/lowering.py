@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -19,6 +18,7 @@ from sestina.lang.json_schema.fuel import Fuel
 from sestina.lang.json_schema.layout import Layout
 from sestina.lang.json_schema.lenient import Place, drop_refused, places_in_source
 from sestina.lang.json_schema.linking import Linker, needs_linking
+from sestina.lang.kept import kept
 
 MAX_VALUES = 80_000
 """Values in a schema and the documents linked to it: 20 us each to compile, as a rule."""
@@ -28,8 +28,15 @@ MAX_RECOMPILED = 200_000
 """Values compiled again in all, since each refused keyword begins another pass."""
 
 
+MAX_KEPT_NODES = 30_000
+"""Of the grammars that are remembered."""
+
+NODES_PER_VALUE = 3
+NODES_PER_RULE = 20
+
+
 class Report(NamedTuple):
-    """Places in the schema, each as "pointer keyword"."""
+    """Places in the schema, each as "pointer keyword", the root's pointer being "/"."""
 
     enforced: tuple[str, ...]
     annotations: tuple[str, ...]
@@ -37,16 +44,14 @@ class Report(NamedTuple):
 
 
 class Lowered(NamedTuple):
+    """size: about how many nodes of the IR the grammar has."""
+
     grammar: Grammar
-    enforced: tuple[Place, ...]
-    annotations: tuple[Place, ...]
-    refused: tuple[Place, ...]
-
-    def report(self) -> Report:
-        return Report(*(tuple(f"{at or '/'} {k}" for at, k in places) for places in self[1:]))
+    report: Report
+    size: int
 
 
-@functools.lru_cache(maxsize=256)
+@kept(MAX_KEPT_NODES, lambda lowered: lowered.size)
 def lower(
     source: str,
     whitespace: str = "spaced",
@@ -76,8 +81,11 @@ def lower(
             if not dropped or len(refused) > min(MAX_REFUSED, MAX_RECOMPILED // num_values):
                 raise
         else:
-            places = tuple(compiler.enforced), tuple(compiler.annotations)
-            return Lowered(grammar, *places, places_in_source(refused))
+            left_out = tuple(f"{at or '/'} {k}" for at, k in places_in_source(refused))
+            report = Report(tuple(compiler.enforced), tuple(compiler.annotations), left_out)
+            size = NODES_PER_VALUE * (num_values + len(compiler.lowered))
+            size += NODES_PER_RULE * len(grammar.rules)
+            return Lowered(grammar, report, size)
 
 
 def _compiled(document: Any, linker: Linker | None, layout: Layout) -> tuple[Compiler, Grammar]:
@@ -101,12 +109,12 @@ def _compiled(document: Any, linker: Linker | None, layout: Layout) -> tuple[Com
 
 def _num_values(document: Any) -> int:
     """How many JSON values there are in a document; ConstraintLimitExceeded beyond MAX_VALUES."""
-    found, todo = 0, [document]
+    found, todo = 1, [document] if isinstance(document, (dict, list)) else []
     while todo:
-        value = todo.pop()
-        found += 1
-        if isinstance(value, (dict, list)):
-            todo += value.values() if isinstance(value, dict) else value
-        if found + len(todo) > MAX_VALUES:
+        container = todo.pop()
+        values = container.values() if isinstance(container, dict) else container
+        found += len(values)
+        todo += [value for value in values if isinstance(value, (dict, list))]
+        if found > MAX_VALUES:
             raise ConstraintLimitExceeded(f"a schema of more than {MAX_VALUES} values", pointer="")
     return found

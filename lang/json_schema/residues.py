@@ -8,7 +8,6 @@ so remainders are states. Those after which the same digits lead to the same end
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,11 +18,13 @@ from sestina.lang.errors import ConstraintLimitExceeded
 from sestina.lang.expr import either, is_nothing, seq, times
 from sestina.lang.grammar_ir import EPSILON, NOTHING, And, Expr, Rule
 from sestina.lang.json_schema.digits import DIGIT, NO_FRACTION, POINT, ZERO, between
+from sestina.lang.kept import kept
 
 MAX_STATES = 4_000
 MAX_PLACES = 20
 MAX_ZEROS = 40
 MAX_NODES = 2_000
+MAX_KEPT_RULES = 1_000  # of several dozen objects each
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Spellings(NamedTuple):
         return Spellings(And((self.expr, *ends)), self.rules)
 
 
-@functools.lru_cache(maxsize=256)
+@kept(MAX_KEPT_RULES, lambda found: 1 + len(found.rules))
 def spellings(wanted: Wanted, low: int, high: int | None) -> Spellings:
     """The wanted numbers x with 0 <= low <= 10^places x <= high, without sign.
 
@@ -76,7 +77,7 @@ def spellings(wanted: Wanted, low: int, high: int | None) -> Spellings:
     return Spellings(_Interval(machine, low, high).lower(), machine.rules)
 
 
-@functools.lru_cache(maxsize=32)
+@kept(MAX_KEPT_RULES, lambda machine: 1 + len(machine.rules))
 def _machine(wanted: Wanted) -> _Machine:
     return _Machine(wanted)
 
