@@ -124,11 +124,19 @@ def joined(members: Sequence[tuple[Expr, bool]], comma: Expr) -> tuple[Expr, boo
 
         first(AB) = first(A) rest(B) | first(B) if A may be left out
         rest(AB)  = rest(A) rest(B)
+
+    Of the beginning `rest` is not needed, and of what comes after a member that is always there
+    not `first`; NOTHING stands in its place.
     """
-    level = [
-        (expr, maybe(seq(comma, expr)) if may_skip else seq(comma, expr), may_skip)
-        for expr, may_skip in members
-    ]
+    level: list[tuple[Expr, Expr, bool]] = []
+    may_begin = True
+    for expr, may_skip in members:
+        rest: Expr = NOTHING
+        if level:
+            rest = seq(comma, expr)
+            rest = maybe(rest) if may_skip else rest
+        level.append((expr if may_begin else NOTHING, rest, may_skip))
+        may_begin = may_begin and may_skip
     while len(level) > 1:
         paired = []
         for (first_a, rest_a, skip_a), (first_b, rest_b, skip_b) in zip(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from array import array
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -63,9 +62,7 @@ class Instructions:
 
     def arrays(self) -> tuple[Words, Words]:
         """code [instructions, 4] and args."""
-        # array reads a list of small integers several times as fast as numpy does.
-        code, args = (np.array(array("q", words)) for words in (self._code, self._args))
-        return code.reshape(-1, 4), args
+        return _words(self._code).reshape(-1, 4), _words(self._args)
 
     def __len__(self) -> int:
         return len(self._code) // 4
@@ -254,6 +251,11 @@ class Instructions:
 
 
 _OPERATIONS: Mapping[type[ir.Expr], int] = {ir.Concat: ops.CAT, ir.Alt: ops.ALT, ir.And: ops.AND}
+
+
+def _words(values: list[int]) -> Words:
+    # Several times as fast as numpy reads a list of small integers. It is written to by nobody.
+    return np.frombuffer(bytearray(struct.pack(f"{len(values)}q", *values)), np.int64)
 
 
 def _shared_len(a: bytes, b: bytes) -> int:

@@ -70,7 +70,14 @@ MAX_NEGATED_DEPTH = 60
 class Compiler:
     """One schema document being lowered. Sub-schemas that need a name wait in `pending`."""
 
-    def __init__(self, document: Any, linker: Linker | None, *, is_narrow: bool = False) -> None:
+    def __init__(
+        self,
+        document: Any,
+        linker: Linker | None,
+        *,
+        takes_notes: bool = False,
+        is_narrow: bool = False,
+    ) -> None:
         self.document = document
         self.contents = Contents(document)
         self.well_formed: set[int] = set()  # by identity: `contents` keeps them alive
@@ -81,7 +88,8 @@ class Compiler:
         self.named: dict[tuple[int, int], tuple[str, Any]] = {}
         # Several alternatives lead to the same schemas at the same place, time and again.
         self.lowered: dict[tuple[int, int, str, bool], Expr] = {}
-        # For the report, as "pointer keyword".
+        # For the report, if there is to be one, as "pointer keyword".
+        self.takes_notes = takes_notes
         self.enforced: dict[str, None] = {}
         self.annotations: dict[str, None] = {}
         # Any JSON value, as a schema like any other.
@@ -189,7 +197,7 @@ class Compiler:
         return Rule(self.named[key][0])
 
     def keywords(self, schema: Schema, pointer: str, layout: Layout) -> Expr:
-        asserted = self.note(schema, pointer)
+        asserted = self.asserted(schema, pointer)
         plain = self.plain(schema, pointer)
         applied = _APPLICATORS.intersection(plain)
         if not applied:
@@ -199,12 +207,12 @@ class Compiler:
             return self.applicator(keyword, plain[keyword], pointer, layout)
         return self.merged(plain, pointer, layout)
 
-    def note(self, schema: Schema, pointer: str) -> set[str]:
-        """The keywords that assert something; for the report too."""
+    def asserted(self, schema: Schema, pointer: str) -> set[str]:
+        """The keywords that say something about values."""
         asserted = {keyword for keyword in schema if keyword in ENFORCED}
         if "format" in schema and FORMATS.keys().isdisjoint(tupled(schema["format"])):
             asserted.discard("format")
-        if pointer != ANYWHERE:
+        if self.takes_notes and pointer != ANYWHERE:
             at = pointer or "/"
             for keyword in schema:
                 found = self.enforced if keyword in asserted else self.annotations

@@ -262,6 +262,8 @@ class _Object:
 
         What is none of some names is none of fewer: of such needs the larger one is enough.
         """
+        if "not" not in self.schema:
+            return []
         names = frozenset(member.name for member in members)
         exempts = {
             names.intersection(leaf["propertyNames"]["enum"])
