@@ -35,6 +35,11 @@ MAX_INDENT_DEPTH = 64
 _WHITESPACE = ByteSet(1 << 0x20 | 1 << 0x09 | 1 << 0x0A | 1 << 0x0D)
 
 
+_BRACKETS = MappingProxyType(
+    {both: (Literal(both[:1]), Literal(both[1:])) for both in (b"{}", b"[]")}
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """How the punctuation of one object or array is written.
@@ -64,7 +69,7 @@ class Layout:
 
     def container(self, brackets: bytes, body: Expr, *, may_be_empty: bool) -> Expr:
         """An object or array around a non-empty `body` (NOTHING: there is none)."""
-        opening, closing = Literal(brackets[:1]), Literal(brackets[1:])
+        opening, closing = _BRACKETS[brackets]
         if may_be_empty and not self.indent and not is_nothing(body):
             inside = maybe(seq(body, self.before_close))
             return seq(opening, self.after_open, inside, closing)

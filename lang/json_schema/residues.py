@@ -141,17 +141,17 @@ class _Machine:
     def _make_rules(self) -> Mapping[str, Expr]:
         if len(self.steps) == 1:
             return MappingProxyType({})
+        # The same object wherever something is mentioned, so that it is read once.
+        targets = [Rule(self._name(state)) for state in range(len(self.steps))]
+        one_digit = [between(digit, digit) for digit in range(10)]
         rules = {}
-        for name, steps, end in zip(self._names(), self.steps, self.ends, strict=True):
+        for rule, steps, end in zip(targets, self.steps, self.ends, strict=True):
             digits: dict[int, list[Expr]] = {}
             for digit, target in enumerate(steps):
-                digits.setdefault(target, []).append(between(digit, digit))
-            following = [seq(either(some), Rule(self._name(to))) for to, some in digits.items()]
-            rules[name] = either([end, *following])
+                digits.setdefault(target, []).append(one_digit[digit])
+            following = [seq(either(some), targets[to]) for to, some in digits.items()]
+            rules[rule.name] = either([end, *following])
         return MappingProxyType(rules)
-
-    def _names(self) -> list[str]:
-        return [self._name(state) for state in range(len(self.steps))]
 
     def _name(self, state: int) -> str:
         wanted = self.wanted
