@@ -21,18 +21,16 @@ from typing import Any, NoReturn
 from sestina.lang.errors import (
     ConstraintError,
     ConstraintLimitExceeded,
-    InvalidConstraint,
-    UnsatisfiableConstraint,
     UnsupportedConstraint,
 )
-from sestina.lang.expr import either, is_nothing
-from sestina.lang.grammar_check import is_productive, left_recursion
+from sestina.lang.expr import either
 from sestina.lang.grammar_ir import NOTHING, Expr, Grammar, Rule
 from sestina.lang.json_schema import merge, scalars
 from sestina.lang.json_schema.arrays import lower_array
 from sestina.lang.json_schema.choosing import ways
 from sestina.lang.json_schema.contents import Contents
 from sestina.lang.json_schema.contradiction import Known
+from sestina.lang.json_schema.dead_ends import refuse_dead_ends
 from sestina.lang.json_schema.desugar import SUGAR, desugar
 from sestina.lang.json_schema.dialects import draft_of
 from sestina.lang.json_schema.formats import FORMATS
@@ -122,25 +120,8 @@ class Compiler:
             name, schema, pointer, inner = self.pending.pop()
             self.rules[name] = self.schema(schema, pointer, inner)
         grammar = Grammar(start, MappingProxyType(self.rules))
-        if self.named:
-            self.check(grammar)
-        elif is_nothing(start):  # what has no rules of its own says so itself
-            self.refuse_all()
+        refuse_dead_ends(grammar, has_own_rules=bool(self.named))
         return grammar
-
-    def check(self, grammar: Grammar) -> None:
-        """Refuse rules that lead nowhere."""
-        if (cycle := left_recursion(grammar)) is not None:
-            raise InvalidConstraint(
-                "the schema refers to itself without anything in between",
-                pointer=cycle.partition("@")[0],
-                keyword="$ref",
-            )
-        if not is_productive(grammar):
-            self.refuse_all()
-
-    def refuse_all(self) -> NoReturn:
-        raise UnsatisfiableConstraint("no JSON value is valid under the schema", pointer="")
 
     def schema(self, schema: Any, pointer: str, layout: Layout) -> Expr:
         """The texts of the values valid under one (sub-)schema; NOTHING if there is none."""

@@ -111,7 +111,9 @@ def names_of(one: KeyClass, groups: Sequence[Sequence[str]], excluded: frozenset
     if not wanted:
         every = any_key_except(excluded)
         return And((every, *unwanted)) if unwanted else every
-    met = frozenset(n for n in excluded if all(matches(w, canonical(n)) for w in wanted))
+    met = frozenset(
+        name for name in excluded if all(any(is_match(p, name) for p in groups[i]) for i in yes)
+    )
     if met:
         unwanted.append(Not(either(Literal(canonical(name)) for name in sorted(met))))
     parts = (*wanted, *unwanted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -176,7 +177,12 @@ PROPERTY_ORDERS = ("declared", "any")
 
 
 def parse(whitespace: str, property_order: str = "declared") -> Layout:
-    """The layout named "compact", "spaced", "any", "any(n)" or "indent(n)"."""
+    """The layout named "compact", "spaced", "any", "any(n)" or "indent(n)", its fuel untouched."""
+    return replace(_parsed(whitespace, property_order), fuel=Fuel())
+
+
+@functools.lru_cache(maxsize=64)
+def _parsed(whitespace: str, property_order: str) -> Layout:
     if property_order not in PROPERTY_ORDERS:
         raise InvalidConstraint(
             f"unknown property_order {property_order!r}; known: {', '.join(PROPERTY_ORDERS)}"
