@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sestina.lang import errors
@@ -45,6 +45,7 @@ def around(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     )
 
 
+@settings(max_examples=50)
 @given(st.recursive(st.booleans(), around, max_leaves=4), st.sampled_from(["declared", "any"]))
 def test_what_is_not_refused_leads_somewhere(schema: Any, order: str) -> None:
     compiler = Compiler(schema, None)
