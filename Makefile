@@ -9,7 +9,7 @@ MODEL := smollm2-135m-instruct
 # where a CPU build of this version is at hand.
 TORCH := torch==2.13.0
 
-.PHONY: demo test test-slow lint format install clean
+.PHONY: demo test test-slow fuzz lint format install clean
 
 demo: $(STAMP)
 	$(BIN)/sestina models pull $(MODEL)
@@ -22,6 +22,9 @@ test: $(STAMP)
 test-slow: $(STAMP)
 	$(BIN)/sestina models pull $(MODEL)
 	$(BIN)/pytest -q -m slow
+
+fuzz: $(STAMP)  # properties of cache and scheduler for long, with new examples each time
+	HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest -q --durations=10 tests/backend/cache tests/backend/scheduler
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -1,12 +1,11 @@
-"""The worker's end: one engine, in a process that `client.py` started.
+"""The worker's end: `python -m sestina.backend.process.worker DIRECTORY` runs one engine.
 
-The main thread takes commands in order; the engine's thread sends what happened, in one frame a
-turn.
+Started by `client.py` and of no use by itself. The main thread takes commands in order; the
+engine's thread sends what happened, in one frame a turn.
 """
 
 from __future__ import annotations
 
-import gc
 import os
 import shutil
 import sys
@@ -173,8 +172,8 @@ _COMMANDS: Mapping[type, Callable[[Worker, Any], None]] = MappingProxyType(
 )
 
 
-def run(directory: str) -> None:
-    """Run an engine until the front says Stop, or has gone; then this process ends."""
+def main(directory: str) -> None:
+    """Run an engine until the front says Stop, or has gone."""
     threading.Thread(
         target=_end_with_the_front, args=(directory,), name="sestina-front", daemon=True
     ).start()
@@ -187,7 +186,6 @@ def run(directory: str) -> None:
         reports.connect(f"ipc://{directory}/events")
         with commands, reports:
             _serve(commands, Outbox(reports))
-    os._exit(0)  # everything was sent; taking torch and numba down in order takes a second
 
 
 def _serve(commands: zmq.Socket[bytes], outbox: Outbox) -> None:
@@ -199,9 +197,6 @@ def _serve(commands: zmq.Socket[bytes], outbox: Outbox) -> None:
     except Exception as error:
         outbox.send(messages.StartFailed(to_data(error)))
         return
-    # What was loaded lives as long as this process: not looked at, it cannot make the collector
-    # stop the engine (0.12 s for a full collection with torch and numba loaded).
-    gc.freeze()
     outbox.send(messages.Ready())
     while worker.carry_out(commands.recv()):
         pass
@@ -212,3 +207,8 @@ def _end_with_the_front(directory: str) -> None:
     sys.stdin.buffer.read()
     shutil.rmtree(directory, ignore_errors=True)
     os._exit(0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
+    os._exit(0)  # everything was sent; taking torch and numba down in order takes a second

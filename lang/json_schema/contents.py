@@ -53,14 +53,10 @@ class Contents:
 def _containers(document: Any) -> frozenset[int]:
     """The identities of all objects and lists in a document."""
     found: set[int] = set()
-    pending = [document] if isinstance(document, _CONTAINERS) else []
+    pending = [document]
     while pending:
         value = pending.pop()
-        if id(value) not in found:
+        if isinstance(value, (dict, list)) and id(value) not in found:
             found.add(id(value))
-            parts = value.values() if isinstance(value, dict) else value
-            pending += [part for part in parts if isinstance(part, _CONTAINERS)]
+            pending += value.values() if isinstance(value, dict) else value
     return frozenset(found)
-
-
-_CONTAINERS = (dict, list)

@@ -15,12 +15,8 @@ def child(pointer: str, *tokens: str | int) -> str:
     >>> child("#", "a/b", 0)
     '#/a~1b/0'
     """
-    for token in tokens:
-        text = str(token)
-        if "~" in text or "/" in text:
-            text = text.replace("~", "~0").replace("/", "~1")
-        pointer = f"{pointer}/{text}"
-    return pointer
+    steps = (str(token).replace("~", "~0").replace("/", "~1") for token in tokens)
+    return "/".join([pointer, *steps])
 
 
 def follow(document: Any, ref: str, at: str) -> tuple[Any, str]:

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 import numpy as np
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
+from support.fuzz import tries
 
 from sestina.backend.cache.kv_cache import KVCache, KVHandle
 from sestina.lang.errors import InternalError
@@ -116,7 +116,7 @@ class KVCacheMachine(RuleBasedStateMachine):
 
 
 TestKVCache = KVCacheMachine.TestCase
-TestKVCache.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestKVCache.settings = tries(60, steps=30)
 
 
 def test_a_missing_handle_is_noticed() -> None:

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.fuzz import tries
 
 from sestina.backend.cache import PagePool
 from sestina.lang.errors import InternalError
@@ -13,7 +14,7 @@ def slots(*ids: int) -> np.ndarray:
     return np.array(ids, dtype=np.int32)
 
 
-@settings(deadline=None, max_examples=80)
+@tries(80)
 @given(
     num_slots=st.integers(1, 40),
     steps=st.lists(st.tuples(st.booleans(), st.integers(0, 12)), max_size=40),

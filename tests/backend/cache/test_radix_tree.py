@@ -4,9 +4,10 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from support.fuzz import tries
 
 from sestina.backend.cache import Inserted, Lease, Lock, PagePool, RadixTree
 from sestina.backend.cache.radix_dump import as_data, as_text
@@ -178,7 +179,7 @@ class TreeMachine(RuleBasedStateMachine):
 
 
 TestTreeMachine = TreeMachine.TestCase
-TestTreeMachine.settings = settings(deadline=None, max_examples=40, stateful_step_count=30)
+TestTreeMachine.settings = tries(40, steps=30)
 
 
 def test_a_match_inside_an_edge_ends_at_a_node() -> None:
@@ -239,7 +240,7 @@ def test_the_tree_keeps_no_trace_of_empty_namespaces() -> None:
     assert list(tree.nodes()) == []
 
 
-@settings(deadline=None, max_examples=40)
+@tries(40)
 @given(st.lists(sequences, min_size=1, max_size=8), st.lists(sequences, max_size=8))
 def test_evicts_the_least_recently_used_leaf(
     inserts: list[tuple[int, ...]], matches: list[tuple[int, ...]]

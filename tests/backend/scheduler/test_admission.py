@@ -5,8 +5,9 @@ from __future__ import annotations
 import statistics
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from support.fuzz import tries
 from support.prompt_trees import Workload
 from support.requests import VOCAB_SIZE, Request, run, scripted_scheduler
 
@@ -31,7 +32,7 @@ def record_admissions(scheduler: Scheduler) -> list[Sequence]:
     return admitted
 
 
-@settings(deadline=None, max_examples=6)
+@tries(6)
 @given(policies, st.sampled_from([200, 2000]), st.integers(1, 4), st.randoms())
 def test_nobody_is_overtaken_more_often_than_stated(
     policy: PolicyName, pool: int, max_running: int, rng: st.random.Random
@@ -117,7 +118,7 @@ def test_siblings_wait_a_step_for_their_prefix(policy: PolicyName) -> None:
     assert sum(request.counters.prefilled for request in requests) == 200 + 20
 
 
-@settings(deadline=None, max_examples=30)
+@tries(30)
 @given(st.lists(st.integers(1, 90), min_size=1, max_size=12), st.integers(1, 6), policies)
 def test_what_is_admitted_fits(lengths: list[int], max_running: int, policy: PolicyName) -> None:
     """A prompt is only admitted with room for all of it: none is preempted before it is computed
