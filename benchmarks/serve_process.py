@@ -12,9 +12,21 @@ from mask_process import EngineSpec
 
 SCRIPTS = {
     "ours": "serve_ours.py",
+    "guidance": "serve_guidance.py",
     "llama-cpp": "serve_llama_cpp.py",
     "transformers": "serve_transformers.py",
+    "vllm": "serve_vllm.py",
 }
+
+
+# Libraries look for others by name; none is to find a script of this folder in their place.
+_RUN_SCRIPT = """
+import runpy, sys
+sys.path[0] = sys.argv.pop(1)
+import serve_peer
+del sys.path[0]
+runpy.run_path(sys.argv.pop(1), run_name="__main__")
+"""
 
 
 class ServeProcess:
@@ -24,9 +36,9 @@ class ServeProcess:
         """`common` are options for every script, `seconds` the limit for a workload."""
         self.spec = spec
         self.seconds = seconds
-        script = Path(__file__).parent / SCRIPTS[spec.name]
-        options = json.dumps({**common, **spec.options})
-        self._command = [spec.python, str(script), options]
+        folder = Path(__file__).parent
+        script, options = folder / SCRIPTS[spec.name], json.dumps({**common, **spec.options})
+        self._command = [spec.python, "-c", _RUN_SCRIPT, str(folder), str(script), options]
         self.version = self.settings = ""
         try:
             self._start()
