@@ -3,7 +3,8 @@
 Each shape has as many matrices as the model has layers, and all are multiplied in turn, so that a
 matrix comes from where it would in a forward pass and not from the nearest cache. Microseconds per
 matrix (the best of several passes, CPU time of this thread) and GFLOP/s; torch's linear on one
-thread beside ours. --lanes: without registers of 16 rows, as on a CPU that has none.
+thread beside ours. --lanes: without registers of 16 rows, as on a CPU that has none. --narrow: the
+result goes to a matrix of 32 columns, again and again, not to one as wide as it is.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ MANY_ROWS = 64
 def multiply_all(rows: Any, matrix: Any, num_layers: int, num_rows: int, out: Any) -> None:
     for layer in range(num_layers):
         for tile in range(0, matrix.scales.shape[1] // 16, 2):
-            tiles.multiply(rows, matrix, layer, tile, num_rows, out)
+            column = 16 * tile if out.shape[1] > 32 else 0
+            tiles.multiply_at(rows, matrix, layer, tile, num_rows, out, column)
 
 
 @numba.njit(nogil=True)
@@ -51,14 +53,16 @@ def best_s(passes: Sequence[Callable[[], object]], num_passes: int) -> list[floa
     return best
 
 
-def ours(matrices: Sequence[Packed], num_rows: int, has_blocks: bool | None) -> list[Any]:
+def ours(
+    matrices: Sequence[Packed], num_rows: int, has_blocks: bool | None, is_narrow: bool
+) -> list[Any]:
     """For each shape, what multiplies all its layers."""
 
     def of(matrix: Packed, width: int, num_layers: int) -> Callable[[], object]:
         x = np.random.default_rng(0).standard_normal((num_rows, width)).astype(np.float32)
         rows = Rows.empty(num_rows, width, matrix.weights, has_blocks)
         prepare_all(x, np.float32(largest_activation(width)), rows)
-        out = np.zeros((num_rows, matrix.scales.shape[1]), np.float32)
+        out = np.zeros((num_rows, 32 if is_narrow else matrix.scales.shape[1]), np.float32)
         return lambda: multiply_all(rows, matrix, num_layers, num_rows, out)
 
     return [
@@ -94,6 +98,7 @@ def main() -> None:
     parser.add_argument("--rows", default=",".join(map(str, ROWS)))
     parser.add_argument("--dtypes", default=",".join(DTYPES))
     parser.add_argument("--lanes", action="store_true")
+    parser.add_argument("--narrow", action="store_true")
     parser.add_argument("--no-torch", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -109,8 +114,8 @@ def main() -> None:
         plain = [[w.to(dtype) for w in each] for each in weights] if dtype.is_floating_point else []
         del weights, packers
         for num_rows in map(int, options.rows.split(",")):
-            has_blocks = False if options.lanes else None
-            print_rows(name, lambda num: ours(matrices, num, has_blocks), num_rows)  # noqa: B023
+            form = (False if options.lanes else None), options.narrow
+            print_rows(name, lambda num: ours(matrices, num, *form), num_rows)  # noqa: B023
             if plain and not options.no_torch:
                 print_rows("  torch", lambda num: torchs(plain, num), num_rows)  # noqa: B023
 

@@ -73,36 +73,39 @@ _NARROW_SIZES = (2, 2, 2, 1)
 
 
 def multiply(
-    values: Any, row_scales: Any, weights: Any, scales: Any, tile: Any, num_rows: Any, out: Any
-) -> None:
-    """`tiles.multiply` for values [T, K'] and one matrix' weights [N' * K'], scales [N']."""
+    values: Any, row_scales: Any, weights: Any, scales: Any,
+    tile: Any, num_rows: Any, out: Any, column: Any,
+) -> None:  # fmt: skip
+    """`tiles.multiply_at` for values [T, K'] and one matrix' weights [N' * K'], scales [N']."""
     raise NotImplementedError  # compiled code only: the overload below
 
 
 @overload(multiply)
 def _multiply(
-    values: Any, row_scales: Any, weights: Any, scales: Any, tile: Any, num_rows: Any, out: Any
-) -> Any:
+    values: Any, row_scales: Any, weights: Any, scales: Any,
+    tile: Any, num_rows: Any, out: Any, column: Any,
+) -> Any:  # fmt: skip
     sizes = _SIZES[weights.dtype] if simd.has_feature("avx512f") else _NARROW_SIZES
     size_a, size_b, size_c, size_d = sizes
     a, b, c, d = (product(weights.dtype, size) for size in sizes)
 
     def multiply(
-        values: Any, row_scales: Any, weights: Any, scales: Any, tile: Any, num_rows: Any, out: Any
-    ) -> None:
+        values: Any, row_scales: Any, weights: Any, scales: Any,
+        tile: Any, num_rows: Any, out: Any, column: Any,
+    ) -> None:  # fmt: skip
         width, last, m = values.shape[1], num_rows - 1, 0
         while m < num_rows:  # the smallest size that holds what is left, or the largest
             if num_rows - m > size_b:
-                a(values, row_scales, weights, scales, width, tile, m, last, out)
+                a(values, row_scales, weights, scales, width, tile, m, last, out, column)
                 m += size_a
             elif num_rows - m > size_c:
-                b(values, row_scales, weights, scales, width, tile, m, last, out)
+                b(values, row_scales, weights, scales, width, tile, m, last, out, column)
                 m += size_b
             elif num_rows - m > size_d:
-                c(values, row_scales, weights, scales, width, tile, m, last, out)
+                c(values, row_scales, weights, scales, width, tile, m, last, out, column)
                 m += size_c
             else:
-                d(values, row_scales, weights, scales, width, tile, m, last, out)
+                d(values, row_scales, weights, scales, width, tile, m, last, out, column)
                 m += size_d
 
     return multiply
@@ -111,27 +114,27 @@ def _multiply(
 def product(weight: types.Type, num_rows: int) -> Callable[..., None]:
     """A function for numba, of weights of type float32, uint16 (bfloat16 bits) or int8.
 
-    product(values, row_scales, weights, scales, width, tile, m, last, out): `multiply` for rows m
-    .. m + num_rows - 1, those beyond `last` being the last once more; width K'.
+    product(values, row_scales, weights, scales, width, tile, m, last, out, column): `multiply` for
+    rows m .. m + num_rows - 1, those beyond `last` being the last once more; width K'.
     """
     kind = _KINDS[weight]
 
     @builds
     def rows_times_tiles(
         typing: Any, values: Any, row_scales: Any, weights: Any, scales: Any,
-        width: Any, tile: Any, m: Any, last: Any, out: Any,
+        width: Any, tile: Any, m: Any, last: Any, out: Any, column: Any,
     ) -> Any:  # fmt: skip
         def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             x, row_steps, w, steps, y = (
                 context.make_array(signature.args[at])(context, builder, args[at])
                 for at in (0, 1, 2, 3, 8)
             )
-            width, tile, m, last = args[4:8]
+            width, tile, m, last, _, column = args[4:]
             rows = [_at_most(builder, builder.add(m, I64(i)), last) for i in range(num_rows)]
-            column = builder.mul(tile, I64(16))
+            first = builder.mul(tile, I64(16))  # column of the matrix
             starts = [builder.gep(x.data, [builder.mul(row, width)]) for row in rows]
             tiles = [
-                builder.gep(w.data, [builder.mul(builder.add(column, I64(16 * side)), width)])
+                builder.gep(w.data, [builder.mul(builder.add(first, I64(16 * side)), width)])
                 for side in (0, 1)
             ]
             sums = _loop(builder, kind, width, starts, tiles)
@@ -139,19 +142,20 @@ def product(weight: types.Type, num_rows: int) -> Callable[..., None]:
             for row, totals in zip(rows, sums, strict=True):
                 row_step = builder.load(builder.gep(row_steps.data, [row]))
                 for side, total in enumerate(totals):
-                    at = builder.add(column, I64(16 * side))
                     if kind.lines == 2:
+                        at = builder.add(first, I64(16 * side))
                         step = simd.load(builder, builder.gep(steps.data, [at]), f32x16.llvm)
                         total = builder.sitofp(total, f32x16.llvm)
                         total = builder.fmul(total, simd.splat(builder, row_step, 16))
                         total = builder.fmul(total, step)
+                    at = builder.add(column, I64(16 * side))
                     place = builder.gep(y.data, [builder.add(builder.mul(row, out_width), at)])
                     simd.store(context, builder, total, place)
             return context.get_dummy_value()
 
         whole = types.intp
         arrays = values, row_scales, weights, scales
-        return types.void(*arrays, whole, whole, whole, whole, out), build
+        return types.void(*arrays, whole, whole, whole, whole, out, whole), build
 
     return rows_times_tiles  # type: ignore[no-any-return]
 

@@ -18,39 +18,60 @@ from numba.extending import overload
 
 from sestina.kernels import amx
 from sestina.kernels.linear import convert, lanes, tiles_amx
+from sestina.kernels.numba_jit import jit_exact as jit
 
 MIN_INT8_ROWS = 7
 """From so many rows on int8 weights are multiplied in registers of 16 rows (measured)."""
 
 
-def multiply(rows: Any, matrix: Any, layer: Any, tile: Any, num_rows: Any, out: Any) -> None:
+@jit
+def multiply(rows: Any, matrix: Any, layer: int, tile: int, num_rows: int, out: Any) -> None:
     """out[m, 16 * tile + j] = (rows @ weight[layer].T)[m, ...] for j < 32 and all m < num_rows.
 
     rows: `packed.Rows` made by `prepare`; matrix: `packed.Packed`; tile even; out [T, N'] float32,
     N' at least the packed number of columns. The bias is not added.
     """
+    multiply_at(rows, matrix, layer, tile, num_rows, out, 16 * tile)
+
+
+def multiply_at(
+    rows: Any, matrix: Any, layer: Any, tile: Any, num_rows: Any, out: Any, column: Any
+) -> None:
+    """`multiply` into out[m, column + j], where `out` may be as narrow as 32 columns.
+
+    A matrix [512, N'] is more than the nearer caches hold, and writing it takes as long as the
+    products do; who goes on with 32 columns at a time has them still at hand in [512, 32].
+    """
     raise NotImplementedError  # compiled code only: the overload below
 
 
-@overload(multiply)
-def _multiply(rows: Any, matrix: Any, layer: Any, tile: Any, num_rows: Any, out: Any) -> Any:
-    def few(rows: Any, matrix: Any, layer: Any, tile: Any, num_rows: Any, out: Any) -> None:
+@overload(multiply_at)
+def _multiply_at(
+    rows: Any, matrix: Any, layer: Any, tile: Any, num_rows: Any, out: Any, column: Any
+) -> Any:
+    def few(
+        rows: Any, matrix: Any, layer: Any, tile: Any, num_rows: Any, out: Any, column: Any
+    ) -> None:
         weights, scales = matrix.weights[layer], matrix.scales[layer]
-        lanes.multiply(rows.values, rows.scales, weights, scales, tile, num_rows, out)
+        lanes.multiply(rows.values, rows.scales, weights, scales, tile, num_rows, out, column)
 
-    def int8(rows: Any, matrix: Any, layer: Any, tile: Any, num_rows: Any, out: Any) -> None:
-        weights, scales = matrix.weights[layer], matrix.scales[layer]
+    def int8(
+        rows: Any, matrix: Any, layer: Any, tile: Any, num_rows: Any, out: Any, column: Any
+    ) -> None:
+        weights, scales, steps = matrix.weights[layer], matrix.scales[layer], rows.scales
         if rows.blocks.shape[0] > 0 and num_rows >= MIN_INT8_ROWS:
-            tiles_amx.int8(rows.blocks, rows.scales, weights, scales, tile, num_rows, out)
+            tiles_amx.int8(rows.blocks, steps, weights, scales, tile, num_rows, out, column)
         else:
-            lanes.multiply(rows.values, rows.scales, weights, scales, tile, num_rows, out)
+            lanes.multiply(rows.values, steps, weights, scales, tile, num_rows, out, column)
 
-    def bf16(rows: Any, matrix: Any, layer: Any, tile: Any, num_rows: Any, out: Any) -> None:
+    def bf16(
+        rows: Any, matrix: Any, layer: Any, tile: Any, num_rows: Any, out: Any, column: Any
+    ) -> None:
         weights, scales = matrix.weights[layer], matrix.scales[layer]
         if rows.blocks.shape[0] > 0:
-            tiles_amx.bf16(rows.blocks, weights, tile, num_rows, out)
+            tiles_amx.bf16(rows.blocks, weights, tile, num_rows, out, column)
         else:
-            lanes.multiply(rows.values, rows.scales, weights, scales, tile, num_rows, out)
+            lanes.multiply(rows.values, rows.scales, weights, scales, tile, num_rows, out, column)
 
     if not amx.available():
         return few

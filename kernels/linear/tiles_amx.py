@@ -22,9 +22,10 @@ AHEAD = 16 << 10
 
 @jit
 def int8(
-    blocks: Any, row_scales: Any, weights: Any, scales: Any, tile: int, num: int, out: Any
-) -> None:
-    """As `tiles.multiply`, for the first `num` rows of `blocks`.
+    blocks: Any, row_scales: Any, weights: Any, scales: Any,
+    tile: int, num: int, out: Any, column: int,
+) -> None:  # fmt: skip
+    """As `tiles.multiply_at`, for the first `num` rows of `blocks`.
 
     While tiles are multiplied, the lanes finish the 16 rows before.
     """
@@ -51,7 +52,7 @@ def int8(
                 amx.prefetch(weights, first + 16 * k + AHEAD)
                 amx.prefetch(weights, second + 16 * k + AHEAD)
             for row in range(ended, min(ended + share, m)):
-                _int8_end(sums, 16 * (row % 16), row_scales, scales, tile, row, out)
+                _int8_end(sums, 16 * (row % 16), row_scales, scales, tile, row, out, column)
             ended = min(ended + share, m)
             amx.dot_i8(2, 4, 7)
             amx.dot_i8(3, 5, 7)
@@ -61,40 +62,40 @@ def int8(
         amx.store(3, sums, 768, 64)
     amx.release()
     for row in range(ended, num):
-        _int8_end(sums, 16 * (row % 16), row_scales, scales, tile, row, out)
+        _int8_end(sums, 16 * (row % 16), row_scales, scales, tile, row, out, column)
 
 
 @jit
 def _int8_end(
-    sums: Any, at: int, row_scales: Any, scales: Any, tile: int, m: int, out: Any
+    sums: Any, at: int, row_scales: Any, scales: Any, tile: int, m: int, out: Any, column: int
 ) -> None:
     """High and low sums of two tiles, one row of each, into their row of `out`."""
     scale = simd.f32_splat(row_scales[m])
-    column = 16 * tile
+    first = 16 * tile
     a = simd.i32_join(simd.i32_load(sums, at), simd.i32_load(sums, at + 256))
     b = simd.i32_join(simd.i32_load(sums, at + 512), simd.i32_load(sums, at + 768))
-    x = simd.f32_mul(simd.f32_mul(simd.f32_of_i32(a), scale), simd.f32_load(scales, column))
-    y = simd.f32_mul(simd.f32_mul(simd.f32_of_i32(b), scale), simd.f32_load(scales, column + 16))
+    x = simd.f32_mul(simd.f32_mul(simd.f32_of_i32(a), scale), simd.f32_load(scales, first))
+    y = simd.f32_mul(simd.f32_mul(simd.f32_of_i32(b), scale), simd.f32_load(scales, first + 16))
     simd.f32_store(x, out, m * out.shape[1] + column)
     simd.f32_store(y, out, m * out.shape[1] + column + 16)
 
 
 @jit
-def bf16(blocks: Any, weights: Any, tile: int, num: int, out: Any) -> None:
-    """As `tiles.multiply`, for the first `num` rows of `blocks`."""
+def bf16(blocks: Any, weights: Any, tile: int, num: int, out: Any, column: int) -> None:
+    """As `tiles.multiply_at`, for the first `num` rows of `blocks`."""
     for m in range(0, num, 32):
         rows = num - m
         if m == 0 or rows < 32:
             amx.configure(min(rows, 16), min(max(rows - 16, 1), 16))
         if rows > 16:
-            _bf16_two(blocks, weights, tile, m, out)
+            _bf16_two(blocks, weights, tile, m, out, column)
         else:
-            _bf16_one(blocks, weights, tile, m, out)
+            _bf16_one(blocks, weights, tile, m, out, column)
     amx.release()
 
 
 @jit
-def _bf16_two(blocks: Any, weights: Any, tile: int, m: int, out: Any) -> None:
+def _bf16_two(blocks: Any, weights: Any, tile: int, m: int, out: Any, column: int) -> None:
     width = blocks.shape[1] // 16
     first = tile * 16 * width
     second = first + 16 * width
@@ -114,7 +115,7 @@ def _bf16_two(blocks: Any, weights: Any, tile: int, m: int, out: Any) -> None:
         amx.dot_bf16(2, 4, 7)
         amx.dot_bf16(3, 5, 7)
     stride = out.shape[1]
-    at = m * stride + 16 * tile
+    at = m * stride + column
     amx.store(0, out, at, 4 * stride)
     amx.store(2, out, at + 16, 4 * stride)
     amx.store(1, out, at + 16 * stride, 4 * stride)
@@ -122,7 +123,7 @@ def _bf16_two(blocks: Any, weights: Any, tile: int, m: int, out: Any) -> None:
 
 
 @jit
-def _bf16_one(blocks: Any, weights: Any, tile: int, m: int, out: Any) -> None:
+def _bf16_one(blocks: Any, weights: Any, tile: int, m: int, out: Any, column: int) -> None:
     width = blocks.shape[1] // 16
     first = tile * 16 * width
     second = first + 16 * width
@@ -134,6 +135,6 @@ def _bf16_one(blocks: Any, weights: Any, tile: int, m: int, out: Any) -> None:
         amx.dot_bf16(0, 4, 6)
         amx.load(7, weights, second + k, 64)
         amx.dot_bf16(2, 4, 7)
-    at = m * out.shape[1] + 16 * tile
+    at = m * out.shape[1] + column
     amx.store(0, out, at, 4 * out.shape[1])
     amx.store(2, out, at + 16, 4 * out.shape[1])

@@ -48,7 +48,14 @@ def multiply_all_int8(rows: Any, matrix: Any, num_rows: int, out: Floats) -> Non
     """In tiles whatever the number of rows."""
     weights, scales = matrix.weights[0], matrix.scales[0]
     for tile in range(0, scales.shape[0] // 16, 2):
-        tiles_amx.int8(rows.blocks, rows.scales, weights, scales, tile, num_rows, out)
+        tiles_amx.int8(rows.blocks, rows.scales, weights, scales, tile, num_rows, out, 16 * tile)
+
+
+@numba.njit
+def multiply_panels(rows: Any, matrix: Any, num_rows: int, panels: Floats) -> None:
+    """Each 32 columns of the result in the middle of a matrix of their own: [N' / 32, T, 64]."""
+    for pair in range(panels.shape[0]):
+        tiles.multiply_at(rows, matrix, 0, 2 * pair, num_rows, panels[pair], 16)
 
 
 def pack(dtype: torch.dtype, *weights: torch.Tensor) -> Packed:
@@ -226,6 +233,20 @@ def test_each_layer_has_its_weights(dtype: torch.dtype) -> None:
     for layer, weight in enumerate(weights):
         alone = linear(x, pack(dtype, weight))
         np.testing.assert_array_equal(linear(x, matrix, layer=layer), alone)
+
+
+@given(dtype=st.sampled_from(DTYPES), num_rows=st.integers(1, 40), has_blocks=FORMS)
+@settings(deadline=None, max_examples=30)
+def test_columns_may_go_to_a_narrow_matrix(
+    dtype: torch.dtype, num_rows: int, has_blocks: bool | None
+) -> None:
+    x, matrix = randn(0, num_rows, 70), pack(dtype, randn(1, 96, 70))
+    panels = np.full((3, num_rows, 64), 7, np.float32)
+    multiply_panels(prepare(x, matrix, has_blocks), matrix, num_rows, panels)
+    got = panels[:, :, 16:48].transpose(1, 0, 2).reshape(num_rows, 96)
+    np.testing.assert_array_equal(got, linear(x, matrix, has_blocks))
+    assert (panels[:, :, :16] == 7).all()
+    assert (panels[:, :, 48:] == 7).all()
 
 
 @given(dtype=st.sampled_from(DTYPES), **SIZES)
