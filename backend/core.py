@@ -18,6 +18,8 @@ from sestina.lang.constraint import Regex
 from sestina.lang.errors import EngineClosed
 from sestina.lang.params import SamplingParams
 
+_MAX_RESOLVED = 256  # different parameters that are remembered
+
 
 class Core:
     """The parts, wired once; programs borrow them."""
@@ -29,6 +31,7 @@ class Core:
         self.compiler = GrammarCompiler(tokenizer)
         self.totals = Counters()
         self._turns: ChatTurns | None = None
+        self._resolved: dict[tuple[SamplingParams, SamplingParams], SamplingParams] = {}
         # One worker: compiling must not take the second core from the model.
         self._compiling = ThreadPoolExecutor(1, thread_name_prefix="sestina-compile")
 
@@ -55,9 +58,19 @@ class Core:
         stops = tuple(compile_automaton(Regex(p).to_grammar()) for p in patterns)
         return Prepared(grammar, stops)
 
-    def check_params(self, params: SamplingParams) -> None:
-        """InvalidParams for ids outside the vocabulary."""
-        check_ids(params, self.scheduler.model.config.vocab_size)
+    def resolve(self, defaults: SamplingParams, params: SamplingParams) -> SamplingParams:
+        """A gen's parameters with every field set. InvalidParams for ids outside the vocabulary.
+
+        The gens of a batch mostly say the same: validating is 0.1 ms, finding it done 5 us.
+        """
+        found = self._resolved.get((defaults, params))
+        if found is None:
+            found = defaults.merge(params).resolved()
+            check_ids(found, self.scheduler.model.config.vocab_size)
+            if len(self._resolved) >= _MAX_RESOLVED:
+                self._resolved.clear()
+            self._resolved[defaults, params] = found
+        return found
 
     def close(self) -> None:
         self._compiling.shutdown(wait=True, cancel_futures=True)

@@ -17,6 +17,7 @@ VNNI and BF16, and elsewhere the same sums in plain LLVM. Nothing here can be ca
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -98,9 +99,9 @@ def room(builder: ir.IRBuilder, what: ir.Type) -> Any:
 
 
 def prefetch_line(builder: ir.IRBuilder, pointer: Any, offset: int) -> None:
-    """Fetch what lies `offset` bytes after a pointer into a cache; no address is wrong."""
+    """Fetch what lies `offset` bytes after a pointer into the second cache; no address is wrong."""
     place = builder.gep(builder.bitcast(pointer, I8.as_pointer()), [I64(offset)])
-    call(builder, "llvm.prefetch.p0", ir.VoidType(), [place, I32(0), I32(3), I32(1)])
+    call(builder, "llvm.prefetch.p0", ir.VoidType(), [place, I32(0), I32(2), I32(1)])
 
 
 @builds
@@ -352,6 +353,39 @@ def add_pairs(builder: ir.IRBuilder, a: Any, b: Any) -> Any:
         for side in (0, 1)
     ]
     return builder.add(*sides)
+
+
+@builds
+def i32_size_of_f32(typing: Any, a: Any) -> Any:
+    """The bits of |a|: integers in the order of the numbers, infinity and NaN last."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        bits = builder.bitcast(args[0], i32x16.llvm)
+        return builder.and_(bits, constant(0x7FFFFFFF, i32x16))
+
+    return i32x16(f32x16), build
+
+
+@builds
+def i32_max(typing: Any, a: Any, b: Any) -> Any:
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _larger(builder, *args)
+
+    return i32x16(i32x16, i32x16), build
+
+
+@builds
+def i32_top(typing: Any, a: Any) -> Any:
+    """The largest lane."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _fold(builder, args[0], functools.partial(_larger, builder))
+
+    return types.int32(i32x16), build
+
+
+def _larger(builder: ir.IRBuilder, a: Any, b: Any) -> Any:
+    return builder.select(builder.icmp_signed(">", a, b), a, b)
 
 
 @builds

@@ -17,7 +17,7 @@ from numba import types
 from numba.core import cgutils
 
 from sestina.kernels import simd
-from sestina.kernels.simd import I16, I32, I64, builds, f32x16, i32x16
+from sestina.kernels.simd import I8, I16, I32, I64, builds, f32x16, has_feature, i32x16
 
 TILE_ROWS = 16
 """Rows of an AMX tile; each holds 16 words."""
@@ -36,6 +36,18 @@ def holds_bf16(typing: Any, array: Any) -> Any:
         return ir.Constant(ir.IntType(1), int(is_bf16(signature.args[0])))
 
     return types.boolean(array), build
+
+
+@builds
+def words_to_line(typing: Any, array: Any) -> Any:
+    """Elements of a float32 array before the first that starts a cache line of 64 bytes."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        bytes_over = builder.and_(builder.neg(builder.ptrtoint(data, I64)), I64(63))
+        return builder.lshr(bytes_over, I64(2))
+
+    return types.intp(array), build
 
 
 # ---- words out of rows of numbers -------------------------------------------------------------
@@ -258,3 +270,83 @@ def _multiply_add(builder: ir.IRBuilder, word: Any, line: Any, total: Any, pairs
         return simd.dot_bf16(builder, total, a, b)
     a, b = builder.bitcast(word, f32x16.llvm), builder.bitcast(line, f32x16.llvm)
     return simd.call(builder, "llvm.fma.v16f32", f32x16.llvm, [a, b, total])
+
+
+# ---- AMX --------------------------------------------------------------------------------------
+
+
+@builds
+def tiles_begin(typing: Any, array: Any) -> Any:
+    """Set up eight tiles of 16 rows of 16 words; the argument is ignored."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if has_feature("amx-tile"):
+            rows = bytes([1] + 15 * [0] + 8 * [64, 0] + 16 * [0] + 8 * [TILE_ROWS] + 8 * [0])
+            setup = context.insert_const_bytes(builder.module, rows)
+            _tile(builder, "ldtilecfg", [setup])
+        return context.get_dummy_value()
+
+    return types.void(array), build
+
+
+@builds
+def tiles_end(typing: Any, array: Any) -> Any:
+    """Free the tiles, so that a thread switch need not save them; the argument is ignored."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if has_feature("amx-tile"):
+            _tile(builder, "tilerelease", [])
+        return context.get_dummy_value()
+
+    return types.void(array), build
+
+
+def tile_product(num_lines: int) -> Callable[..., None]:
+    """`block_product` of 16 rows of pairs by AMX; depth a multiple of 16, num_lines at most 4.
+
+    Between `tiles_begin` and `tiles_end`, where `amx.allowed()`. Nothing on other CPUs, so that
+    code that may not get here still compiles.
+    """
+
+    @builds
+    def product(
+        typing: Any, a: Any, a_at: Any, a_stride: Any, b: Any, b_at: Any, b_stride: Any,
+        c: Any, c_at: Any, c_stride: Any, depth: Any, fresh: Any,
+    ) -> Any:  # fmt: skip
+        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            if not has_feature("amx-bf16"):
+                return context.get_dummy_value()
+            a, b, c = (_matrix(context, builder, signature, args, first) for first in (0, 3, 6))
+            with builder.if_else(args[10]) as (new, old):
+                with new:
+                    for j in range(num_lines):
+                        _tile(builder, "tilezero", [I8(j)])
+                with old:
+                    for j in range(num_lines):
+                        _tile_move(builder, "tileloadd64", j, _at(builder, c, I64(0), 16 * j), c)
+            with cgutils.for_range_slice(builder, I64(0), args[9], I64(16)) as (k, _):
+                start = builder.gep(a[0], [k])
+                _tile_move(builder, "tileloadd64", 4, start, a)
+                for j in range(num_lines):
+                    place = 5 + j % 3
+                    _tile_move(builder, "tileloadd64", place, _at(builder, b, k, 16 * j), b)
+                    _tile(builder, "tdpbf16ps", [I8(j), I8(4), I8(place)])
+            for j in range(num_lines):
+                _tile_move(builder, "tilestored64", j, _at(builder, c, I64(0), 16 * j), c)
+            return context.get_dummy_value()
+
+        whole = types.intp
+        kinds = [kind for array in (a, b, c) for kind in (array, whole, whole)]
+        return types.void(*kinds, whole, types.boolean), build
+
+    return product  # type: ignore[no-any-return]
+
+
+def _tile(builder: ir.IRBuilder, name: str, arguments: list[Any]) -> None:
+    simd.call(builder, f"llvm.x86.{name}", ir.VoidType(), arguments)
+
+
+def _tile_move(builder: ir.IRBuilder, name: str, tile: int, start: Any, matrix: Any) -> None:
+    """Between tile `tile` and 16 rows from `start` on; the instruction's stride is in bytes."""
+    place = builder.bitcast(start, I8.as_pointer())
+    _tile(builder, name, [I8(tile), place, builder.mul(matrix[1], I64(4))])

@@ -72,17 +72,17 @@ class JsonSchema(Constraint):
             _require_text(source, "a schema of the registry")
         self.to_grammar()
 
-    def _lower(self) -> ir.Grammar:
-        return self._lowered().grammar
+    def to_grammar(self) -> ir.Grammar:
+        return schemas.lower(self._source()).grammar  # which is remembered
 
     def report(self) -> schemas.Report:
         """Which keywords, at which places, are enforced, which are annotations only, and which
         were dropped because they cannot be enforced (only with `lenient`).
         """
-        return self._lowered().report()
+        return schemas.report(self._source())
 
-    def _lowered(self) -> schemas.Lowered:
-        return schemas.lower(
+    def _source(self) -> schemas.Source:
+        return schemas.Source(
             self.source, self.whitespace, self.property_order, self.registry, self.lenient
         )
 

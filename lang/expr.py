@@ -49,16 +49,19 @@ def seq(*items: Expr) -> Expr:
     """
     flat: list[Expr] = []
     for item in items:
-        if type(item) is Concat and len(item.items) <= _LONG:
-            parts = item.items
+        kind = type(item)
+        if kind is Concat and len(item.items) <= _LONG:  # type: ignore[union-attr]
+            parts = item.items  # type: ignore[union-attr]
             if parts and type(parts[0]) is Literal:  # may join the literal before it
                 _append(flat, parts[0])
                 parts = parts[1:]
             flat += parts
-        elif type(item) is Alt and not item.items:
+        elif kind is Literal:
+            _append(flat, item)  # type: ignore[arg-type]
+        elif kind is Alt and not item.items:  # type: ignore[union-attr]
             return NOTHING
         else:
-            _append(flat, item)
+            flat.append(item)
     if len(flat) == 1:
         return flat[0]
     return Concat(tuple(flat)) if flat else EPSILON
@@ -68,16 +71,13 @@ def seq(*items: Expr) -> Expr:
 _LONG = 32
 
 
-def _append(flat: list[Expr], part: Expr) -> None:
-    """Add a part to a flat sequence, joined with a literal before it if it is one."""
-    if type(part) is not Literal:
-        flat.append(part)
-    elif part.data:
-        last = flat[-1] if flat else None
-        if type(last) is Literal:
-            flat[-1] = Literal(last.data + part.data)
-        else:
+def _append(flat: list[Expr], part: Literal) -> None:
+    """Add a literal to a flat sequence, joined with one before it."""
+    if not flat or type(flat[-1]) is not Literal:
+        if part.data:
             flat.append(part)
+    elif part.data:
+        flat[-1] = Literal(flat[-1].data + part.data)
 
 
 def either(items: Iterable[Expr]) -> Expr:
@@ -124,11 +124,19 @@ def joined(members: Sequence[tuple[Expr, bool]], comma: Expr) -> tuple[Expr, boo
 
         first(AB) = first(A) rest(B) | first(B) if A may be left out
         rest(AB)  = rest(A) rest(B)
+
+    Of the beginning `rest` is not needed, and of what comes after a member that is always there
+    not `first`; NOTHING stands in its place.
     """
-    level = [
-        (expr, maybe(seq(comma, expr)) if may_skip else seq(comma, expr), may_skip)
-        for expr, may_skip in members
-    ]
+    level: list[tuple[Expr, Expr, bool]] = []
+    may_begin = True
+    for expr, may_skip in members:
+        rest: Expr = NOTHING
+        if level:
+            rest = seq(comma, expr)
+            rest = maybe(rest) if may_skip else rest
+        level.append((expr if may_begin else NOTHING, rest, may_skip))
+        may_begin = may_begin and may_skip
     while len(level) > 1:
         paired = []
         for (first_a, rest_a, skip_a), (first_b, rest_b, skip_b) in zip(

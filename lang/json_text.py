@@ -70,20 +70,24 @@ def dumps(value: Any) -> str:
 
 def _has_exact_form(value: Any) -> bool:
     """Whether the json module's own encoder writes the keys of a value as they are."""
-    containers = [(value, 1)]
-    while containers:
-        container, depth = containers.pop()
-        if depth > MAX_DEPTH:
-            return False
-        parts = container
-        if isinstance(container, dict):
-            if not all(type(key) is str for key in container):
-                return False
-            parts = container.values()
-        elif not isinstance(container, (list, tuple)):
-            continue
-        containers += [(p, depth + 1) for p in parts if isinstance(p, (dict, list, tuple))]
-    return True
+    level = [value] if isinstance(value, _CONTAINERS) else []
+    for _ in range(MAX_DEPTH):
+        below: list[Any] = []
+        for container in level:
+            parts: Iterable[Any] = container
+            if isinstance(container, dict):
+                if not _STRINGS.issuperset(map(type, container)):
+                    return False
+                parts = container.values()
+            below += [part for part in parts if isinstance(part, _CONTAINERS)]
+        if not below:
+            return True
+        level = below
+    return False
+
+
+_CONTAINERS = (dict, list, tuple)
+_STRINGS = frozenset({str})
 
 
 def scalar(value: Any) -> str:

@@ -136,6 +136,8 @@ class SamplingParams:
     def merge(self, override: SamplingParams) -> SamplingParams:
         """These, with every value that `override` says replacing its own."""
         said = {f.name: v for f in fields(self) if (v := getattr(override, f.name)) is not None}
+        if all(getattr(self, f.name) is None for f in fields(self)):
+            return override  # as it stands: to validate it again costs 20 times this
         return replace(self, **said)
 
     def resolved(self) -> SamplingParams:

@@ -6,8 +6,6 @@ for the same things again and again, and so are rules that mention no others (an
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-
 import numpy as np
 
 from sestina.backend.grammar.core import assemble as ops
@@ -17,6 +15,7 @@ from sestina.backend.grammar.core import rules as grammar_rules
 from sestina.backend.grammar.core.memory import EMPTY, Words
 from sestina.backend.grammar.core.rules import Lists, Order
 from sestina.backend.grammar.instructions import Instructions
+from sestina.backend.grammar.known import Nodes
 from sestina.backend.grammar.limits import Budget
 from sestina.backend.grammar.machine import Machine
 from sestina.lang import grammar_ir as ir
@@ -33,12 +32,11 @@ def build(grammar: ir.Grammar, machine: Machine, budget: Budget) -> int:
     Linear in the nodes that the machine has not met before, but for `And` and `Not`, about 1.5 us
     each. Call it under the machine's lock.
     """
-    before = machine.known.once
     builder = _Builder(grammar, machine, budget)
     try:
         start = builder.run()
     finally:
-        machine.known.next_grammar(before, builder.fresh)
+        machine.known.next_grammar(builder.fresh)
     if start == EMPTY:
         raise UnsatisfiableConstraint("no text matches the constraint")
     return start
@@ -53,7 +51,7 @@ class _Builder:
         self.grammar = grammar
         self.machine = machine
         self.budget = budget
-        self.fresh: set[Hashable] = set()
+        self.fresh = Nodes()
         self._make = Instructions(grammar.rules, machine, budget, reuses_rules=reuses_rules)
         self._names: list[str] = []
 
@@ -132,11 +130,10 @@ class _Builder:
         """Keep the closed nodes: the next grammar may have them too. What has rules is another
         thing where the same names stand for others."""
         exprs, tall = ops.without_rules(self.machine.mem, out).tolist(), heights.tolist()
-        add = self.machine.known.add
+        add = self.fresh.add
         for number, node in self._make.nodes.items():
             if exprs[number] >= 0:
                 add(id(node), node, exprs[number], tall[number])
-                self.fresh.add(id(node))
 
     def _remember_rules(self, alone: Words) -> None:
         """Keep the rules that mention no others."""
@@ -144,8 +141,7 @@ class _Builder:
             name = self._name(rule)
             body = self.grammar.rules[name]
             if expr != EMPTY:
-                self.machine.known.add((name, id(body)), body, expr, 1)
-                self.fresh.add((name, id(body)))
+                self.fresh.add((name, id(body)), body, expr, 1)
 
     def _inline_booleans(
         self, code: Words, args: Words, out: Words, roots: Words, parts: Lists, order: Order

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from array import array
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -28,6 +27,9 @@ _MANY_WORDS = 8
 _MAX_TREE_DEPTH = 50
 
 _MAX_COUNT = 1 << 31
+
+# Nodes nested deeper than this are gone through with a stack of their own.
+_MAX_RECURSION = 100
 
 
 class Instructions:
@@ -60,63 +62,66 @@ class Instructions:
 
     def arrays(self) -> tuple[Words, Words]:
         """code [instructions, 4] and args."""
-        # array reads a list of small integers several times as fast as numpy does.
-        code, args = (np.array(array("q", words)) for words in (self._code, self._args))
-        return code.reshape(-1, 4), args
+        return _words(self._code).reshape(-1, 4), _words(self._args)
 
     def __len__(self) -> int:
         return len(self._code) // 4
 
     def add(self, root: ir.Expr) -> int:
-        """The number of the instruction that makes a tree. About 1 us a node not met before."""
-        number_of, code, max_nodes = self.number_of, self._code, self.budget.limits.max_nodes
-        number = number_of.get(id(root))
-        if number is None:
-            number = self._at_once(root)
-        stack = [root] if number is None else []
-        while stack:
-            node = stack[-1]
-            parts = ir.parts(node)
-            numbers: list[int] = []
-            for part in parts:
-                number = number_of.get(id(part))
-                if number is None:
-                    number = self._at_once(part)
-                if number is None:
-                    stack.append(part)
-                else:
-                    numbers.append(number)
-            if len(numbers) == len(parts):
-                stack.pop()
-                if id(node) not in number_of:  # it is, if it was on the stack twice
-                    number = number_of[id(node)] = self._node(node, parts, numbers)
-                    self.nodes[number] = node
-            if len(code) // 4 + len(stack) > max_nodes:
-                raise self.budget.limits.exceeded("max_nodes")
-        return number_of[id(root)]
+        """The number of the instruction that makes a tree. About 0.8 us a node not met before."""
+        number = self.number_of.get(id(root))
+        return self._new(root, 0) if number is None else number
 
-    def _at_once(self, node: ir.Expr) -> int | None:
-        """The instruction of a node without looking into it: a leaf, or met in another grammar."""
-        key = id(node)
-        if type(node) in ir.LEAVES:
-            number = self._leaf(node)
+    def _new(self, node: ir.Expr, depth: int) -> int:
+        """The instruction of a node that has none yet, after those of its parts."""
+        kind = type(node)
+        if kind is ir.Literal:
+            number = self._literal(node.data)  # type: ignore[union-attr]
+        elif kind is ir.Rule:
+            number = self._rule(node.name)  # type: ignore[union-attr]
+        elif kind is ir.ByteSet:
+            number = self._byte_set(node.mask)  # type: ignore[union-attr]
+        elif kind is ir.Special:
+            number = self._add(ops.SPECIAL, self._special(node.token))  # type: ignore[union-attr]
         else:
-            built = self.machine.known.find(key)
-            if built is None:
-                return None
-            number = self._add(ops.KNOWN, *built)
-        self.number_of[key] = number
+            built = self.machine.known.find(id(node))
+            if built is not None:
+                number = self._add(ops.KNOWN, *built)
+            elif depth >= _MAX_RECURSION:
+                return self._deep(node)
+            else:
+                parts, find = ir.parts(node), self.number_of.get
+                numbers: list[int] = []
+                for part in parts:
+                    known = find(id(part))
+                    numbers.append(self._new(part, depth + 1) if known is None else known)
+                number = self._node(node, parts, numbers)
+                self.nodes[number] = node
+                if number >= self.budget.limits.max_nodes:
+                    raise self.budget.limits.exceeded("max_nodes")
+        self.number_of[id(node)] = number
         return number
 
-    def _leaf(self, node: ir.Expr) -> int:
-        if type(node) is ir.Literal:
-            return self._literal(node.data)
-        if type(node) is ir.ByteSet:
-            return self._byte_set(node.mask)
-        if type(node) is ir.Rule:
-            return self._rule(node.name)
-        assert type(node) is ir.Special
-        return self._add(ops.SPECIAL, self._special(node.token))
+    def _deep(self, root: ir.Expr) -> int:
+        """The same without recursion: nodes that are not met yet wait for their parts."""
+        number_of, known = self.number_of, self.machine.known
+        stack = [root]
+        while stack:
+            node = stack[-1]
+            waiting = [
+                part
+                for part in ir.parts(node)
+                if type(part) not in ir.LEAVES
+                and id(part) not in number_of
+                and id(part) not in known
+            ]
+            if waiting:
+                stack += waiting
+                continue
+            stack.pop()
+            if id(node) not in number_of:  # it is, if it was on the stack twice
+                self._new(node, 0)
+        return number_of[id(root)]
 
     def _rule(self, name: str) -> int:
         key = (name, id(self.rules.get(name)))
@@ -128,6 +133,19 @@ class Instructions:
 
     def _node(self, node: ir.Expr, parts: Sequence[ir.Expr], numbers: list[int]) -> int:
         """The instruction of a node, given those of its parts."""
+        op = _OPERATIONS.get(type(node))
+        if op is None:
+            return self._other_node(node, numbers)
+        if op == ops.ALT and len(parts) >= _MANY_WORDS:
+            words = [part.data for part in parts if type(part) is ir.Literal]
+            others = [
+                n for part, n in zip(parts, numbers, strict=True) if type(part) is not ir.Literal
+            ]
+            if len(words) >= _MANY_WORDS:
+                numbers = [self._tree(sorted(set(words)), 0), *others]
+        return self._add_list(op, numbers)
+
+    def _other_node(self, node: ir.Expr, numbers: list[int]) -> int:
         if type(node) is ir.Repeat:
             if node.lo < 0 or (node.hi is not None and node.hi < node.lo):
                 raise InvalidConstraint(f"repeat {node.lo} to {node.hi} times")
@@ -138,18 +156,8 @@ class Instructions:
             return self._add(ops.REPEAT, numbers[0], node.lo, hi)
         if type(node) is ir.Not:
             return self._add(ops.NOT, numbers[0])
-        if type(node) is ir.Permute:
-            return self._permute(node, numbers)
-        op = _OPERATIONS[type(node)]
-        if op == ops.ALT and len(parts) >= _MANY_WORDS:
-            words = [part.data for part in parts if type(part) is ir.Literal]
-            others = [
-                n for part, n in zip(parts, numbers, strict=True) if type(part) is not ir.Literal
-            ]
-            if len(words) >= _MANY_WORDS:
-                tree = self._tree(sorted(set(words)), 0)
-                numbers = [tree, *others]
-        return self._add(op, *self._arguments(numbers))
+        assert type(node) is ir.Permute
+        return self._permute(node, numbers)
 
     def _permute(self, node: ir.Permute, numbers: list[int]) -> int:
         flags = [
@@ -166,7 +174,7 @@ class Instructions:
         if machine.missing_bytes and not machine.missing_bytes.isdisjoint(data):
             return self._add(ops.KNOWN, EMPTY, 1)
         if len(data) <= SHARED_TAIL:
-            return self._add(ops.LITERAL, *self._arguments(data))
+            return self._add_list(ops.LITERAL, data)
         at = machine.literals.get(data)
         if at is None:
             words = np.frombuffer(data, np.uint8)
@@ -202,7 +210,7 @@ class Instructions:
         """Any of some sorted words: as a tree of their beginnings if there are many, so that a
         step looks at few of them."""
         if len(words) < _MANY_WORDS or depth >= _MAX_TREE_DEPTH:
-            return self._add(ops.ALT, *self._arguments([self._literal(word) for word in words]))
+            return self._add_list(ops.ALT, [self._literal(word) for word in words])
         shared = _shared_len(words[0], words[-1])
         branches: list[int] = []
         start = 0
@@ -216,15 +224,25 @@ class Instructions:
             rest = [word[shared:] for word in words[start:stop]]
             branches.append(self._tree(rest, depth + 1))
             start = stop
-        whole = self._add(ops.ALT, *self._arguments(branches))
+        whole = self._add_list(ops.ALT, branches)
         if not shared:
             return whole
         head = self._literal(words[0][:shared])
-        return self._add(ops.CAT, *self._arguments([head, whole]))
+        return self._add_list(ops.CAT, [head, whole])
 
     def _add(self, op: int, x: int = 0, y: int = 0, z: int = 0) -> int:
-        self._code += (op, x, y, z)
-        return len(self._code) // 4 - 1
+        code = self._code
+        number = len(code) // 4
+        code += (op, x, y, z)
+        return number
+
+    def _add_list(self, op: int, values: Sequence[int]) -> int:
+        """An instruction that takes a list."""
+        code, args = self._code, self._args
+        number = len(code) // 4
+        code += (op, len(args), len(values), 0)
+        args += values
+        return number
 
     def _arguments(self, values: Sequence[int]) -> tuple[int, int]:
         at = len(self._args)
@@ -233,6 +251,11 @@ class Instructions:
 
 
 _OPERATIONS: Mapping[type[ir.Expr], int] = {ir.Concat: ops.CAT, ir.Alt: ops.ALT, ir.And: ops.AND}
+
+
+def _words(values: list[int]) -> Words:
+    # Several times as fast as numpy reads a list of small integers. It is written to by nobody.
+    return np.frombuffer(bytearray(struct.pack(f"{len(values)}q", *values)), np.int64)
 
 
 def _shared_len(a: bytes, b: bytes) -> int:

@@ -256,8 +256,7 @@ class OpRunner:
         queued.prepared.add_done_callback(lambda _: self._program.post(again))
 
     def _begin_gen(self, branch: Branch, queued: QueuedOp, op: ir.Gen) -> None:
-        params = self._program.defaults.merge(op.params).resolved()
-        self._core.check_params(params)
+        params = self._core.resolve(self._program.defaults, op.params)
         self._core.scheduler.require_room(len(branch.sequence) + (params.max_tokens or 0))
         prepared = Prepared(None, ()) if queued.prepared is None else queued.prepared.result()
         gen = GenOp(self._core, self._program, self, branch, queued, params, prepared)

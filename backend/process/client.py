@@ -38,6 +38,13 @@ T = TypeVar("T")
 MAX_PATH = 80
 """Bytes of a directory's name: the path of a Unix socket has at most 107."""
 
+WORKER = (
+    "import sys; sys.path[:] = sys.argv[2:]; "
+    "from sestina.backend.process.worker import run; run(sys.argv[1])"
+)
+"""The worker finds modules exactly where this process does: not in its working directory, which
+`python -m` would look into first."""
+
 LAST_WORDS_MS = 50
 """How long to look for what a worker sent just before it ended."""
 
@@ -250,6 +257,8 @@ class WorkerRuntime:
         error = self._ending
         if status < 0 and error.__cause__ is None:
             error = EngineClosed(f"the engine's process was killed by signal {-status}")
+        elif status > 0:
+            error = EngineClosed(f"{error}, with status {status}: see what it wrote to stderr")
         with self._lock:
             self._error = error
             ledgers, self._ledgers = list(self._ledgers.values()), {}
@@ -288,7 +297,7 @@ def _start_process(directory: Path) -> tuple[subprocess.Popen[bytes], int]:
     alive, held_by_worker = os.pipe()
     try:
         process = subprocess.Popen(
-            [sys.executable, "-m", "sestina.backend.process.worker", str(directory)],
+            [sys.executable, "-c", WORKER, str(directory), *sys.path],
             stdin=subprocess.PIPE,
             pass_fds=(held_by_worker,),
             start_new_session=True,  # Ctrl-C is for the program that the user sees

@@ -24,14 +24,12 @@ def to_integers(row: Any, width: int, largest: np.float32, rows: Any, m: int) ->
 
     A row with a NaN or an infinity becomes zeros with a scale of NaN.
     """
-    tops = totals = simd.f32_zero()
+    tops = simd.i32_zero()
     for k in range(0, width, 16):
-        x = _lanes(row, k, width)
-        tops = simd.f32_max(tops, simd.f32_max(x, simd.f32_sub(simd.f32_zero(), x)))
-        totals = simd.f32_add(totals, simd.f32_sub(x, x))
-    top, total = simd.f32_top(tops), simd.f32_sum(totals)  # total: NaN if any is, or is infinite
-    if total != total:
-        rows.scales[m] = total
+        tops = simd.i32_max(tops, simd.i32_size_of_f32(_lanes(row, k, width)))
+    top = np.int32(simd.i32_top(tops)).view(np.float32)
+    if not top < np.float32(np.inf):
+        rows.scales[m] = np.float32(np.nan)
         for k in range(0, width, 16):
             _put_integers(simd.i32_zero(), rows, m, k)
         return

@@ -14,10 +14,8 @@ from __future__ import annotations
 from typing import Any
 
 from sestina.kernels import amx, simd
+from sestina.kernels.linear.lanes import AHEAD
 from sestina.kernels.numba_jit import jit_exact as jit
-
-AHEAD = 16 << 10
-"""How far ahead the first 16 rows fetch weights: most of the next pair of tiles."""
 
 
 @jit

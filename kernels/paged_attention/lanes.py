@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from sestina.kernels import amx
 from sestina.kernels.numba_jit import jit_exact
+from sestina.kernels.paged_attention.products import TILE, multiply
 from sestina.kernels.simd import (
     bf16_of_f32,
     bf16_store,
@@ -35,39 +37,53 @@ from sestina.kernels.simd import (
     f32_zero,
 )
 from sestina.kernels.simd_matrix import (
-    block_product,
     holds_bf16,
+    tiles_begin,
+    tiles_end,
     word_copy,
     word_join,
     words_of_row,
     words_of_rows,
+    words_to_line,
     words_transpose,
     words_transpose8,
 )
 
-BLOCK = 128
+BLOCK = 64
 """Keys of a block."""
 
-TILE = 12
-"""Rows that pass over a block together."""
-
 HEADER = 16
+TILES = np.float32(0x414D58)
+"""In the first number of a scratch: this process may use AMX."""
+
 LOG2_E = np.float32(1.4426950408889634)
 LOWEST = np.float32(-3.0e38)
 
 
+ITEM_TOKENS = 256
+"""New tokens of an item beyond which its queries and sums no longer stay in a core's cache."""
+
+
 def scratch_len(num_tokens: int, group: int, head_dim: int) -> int:
     """float32 numbers that `attend` needs for up to `num_tokens` new tokens of `group` heads."""
-    return HEADER + int(_layout(num_tokens * group, head_dim)[-1])
+    return 16 + int(_layout(num_tokens * group, head_dim)[-1])
+
+
+def prepare(scratch: np.ndarray) -> None:
+    """Once, before a scratch is first used: note whether this process may use AMX.
+
+    Without it bfloat16 products take the slower instruction, if the scratch begins with a 0.
+    """
+    scratch[0] = TILES if amx.allowed() else np.float32(0.0)
 
 
 @jit_exact
 def _layout(num_rows: int, head_dim: int) -> tuple[int, ...]:
     """Where in the scratch lie: largest scores, sums, queries, out, K, V, scores, weights; end."""
-    rows = (num_rows + TILE - 1) // TILE * TILE
+    rows = (num_rows + 16) // 16 * 16 + 16  # whole tiles of any height
     width = (head_dim + 31) // 32 * 32
     tops = HEADER
-    sums = tops + (rows + 15) // 16 * 16
+    sums = tops + rows
     queries = sums + 16 * rows
     mixed = queries + rows * width
     keys = mixed + rows * width
@@ -100,6 +116,11 @@ def attend(
     """
     group = num_heads // num_kv_heads
     num_rows = (t1 - t0) * group
+    tiles = holds_bf16(k_pool) and scratch[0] == TILES
+    scratch = scratch[words_to_line(scratch) :]  # half the time of tiles that straddle lines
+    tile = TILE if tiles else 12
+    if tiles:
+        tiles_begin(scratch)
     _read_queries(q, t0, t1, kv_head * group, group, head_dim, scale, scratch, holds_bf16(k_pool))
     end = seen + t1 - t0 - 1
     for start in range(0, end, BLOCK):
@@ -107,8 +128,12 @@ def attend(
         _copy_keys(k_pool, slots, start, stop, kv_head, num_rows, head_dim, scratch)
         _copy_values(v_pool, slots, start, stop, kv_head, num_rows, head_dim, scratch)
         first = max(0, start - seen + 1) * group  # earlier rows see nothing of the block
-        for row in range(first // TILE * TILE, num_rows, TILE):
-            _pass_over(row, num_rows, group, seen - start, head_dim, scratch, holds_bf16(k_pool))
+        for row in range(first // tile * tile, num_rows, tile):
+            _pass_over(
+                row, num_rows, group, seen - start, head_dim, scratch, holds_bf16(k_pool), tiles
+            )
+    if tiles:
+        tiles_end(scratch)
     _write_out(t0, t1, kv_head * group, group, head_dim, scratch, out)
 
 
@@ -247,28 +272,67 @@ def _copy_values(
 
 @jit_exact
 def _pass_over(
-    row: int, num_rows: int, group: int, seen: int, head_dim: int, scratch: np.ndarray, bf16: bool
+    row: int,
+    num_rows: int,
+    group: int,
+    seen: int,
+    head_dim: int,
+    scratch: np.ndarray,
+    bf16: bool,
+    tiles: bool,
 ) -> None:
     """A tile of rows over the block in the scratch, of which the first token sees `seen` keys."""
     tops, sums, queries, mixed, keys, values, scores, weights, _ = _layout(num_rows, head_dim)
     words, width = _widths(head_dim, bf16)
-    height = min(TILE, (num_rows - row + 2) // 3 * 3)
-    most = min(BLOCK, seen + (min(row + TILE, num_rows) - 1) // group)
-    _multiply(
+    tile = TILE if tiles else 12
+    height = TILE if tiles else min(tile, (num_rows - row + 2) // 3 * 3)
+    num_seen = min(tile, num_rows - row)
+    most = min(BLOCK, seen + (row + num_seen - 1) // group)
+    step = BLOCK // 2 if bf16 else BLOCK
+    multiply(
         scratch, queries + row * words, words, keys, BLOCK, scores, BLOCK,
-        height, (most + 63) // 64 * 4, words, True, bf16,
+        height, (most + 63) // 64 * 4, words, True, bf16, tiles,
     )  # fmt: skip
     count = (most + 31) // 32 * 32
-    for i in range(height):
-        visible = min(most, seen + min(row + i, num_rows - 1) // group)
-        _weigh(
-            scratch, scores + i * BLOCK, weights + i * (BLOCK // 2 if bf16 else BLOCK), count,
-            visible, tops + row + i, sums + (row + i) * 16, mixed + (row + i) * width, width, bf16,
+    for i in range(num_seen):  # all rows' tops first: the rows' latencies overlap
+        visible = min(most, seen + (row + i) // group)
+        _raise(
+            scratch, scores + i * BLOCK, visible,
+            tops + row + i, sums + (row + i) * 16, mixed + (row + i) * width, width,
         )  # fmt: skip
-    _multiply(
-        scratch, weights, BLOCK // 2 if bf16 else BLOCK, values, width, mixed + row * width, width,
-        height, width // 16, count // 2 if bf16 else count, False, bf16,
+    for i in range(num_seen):
+        visible = min(most, seen + (row + i) // group)
+        _weigh(
+            scratch, scores + i * BLOCK, weights + i * step, count, visible,
+            tops + row + i, sums + (row + i) * 16, bf16,
+        )  # fmt: skip
+    multiply(
+        scratch, weights, step, values, width, mixed + row * width, width,
+        height, width // 16, count // 2 if bf16 else count, False, bf16, tiles,
     )  # fmt: skip
+
+
+@jit_exact
+def _raise(
+    scratch: np.ndarray, scores: int, visible: int, top_at: int, sum_at: int, mixed: int, width: int
+) -> None:
+    """One row: the largest score, the first `visible` ones included; sums in its units."""
+    lowest = f32_splat(LOWEST)
+    largest = f32_splat(LOWEST)
+    whole = max(0, visible) // 16 * 16
+    for s in range(0, whole, 16):
+        largest = f32_max(f32_load(scratch, scores + s), largest)
+    if whole < visible:
+        rest = f32_first(visible - whole, f32_load(scratch, scores + whole), lowest)
+        largest = f32_max(rest, largest)
+    old = scratch[top_at]
+    top = max(old, f32_top(largest))
+    if top != old:
+        scratch[top_at] = top
+        factor = f32_exp2(f32_splat(old - top))
+        f32_store(f32_mul(f32_load(scratch, sum_at), factor), scratch, sum_at)
+        for d in range(0, width, 16):
+            f32_store(f32_mul(f32_load(scratch, mixed + d), factor), scratch, mixed + d)
 
 
 @jit_exact
@@ -280,30 +344,11 @@ def _weigh(
     visible: int,
     top_at: int,
     sum_at: int,
-    mixed: int,
-    width: int,
     bf16: bool,
 ) -> None:
-    """One row: weights 2**(score - largest) of `count` keys, `visible` of them seen; new state."""
-    old = scratch[top_at]
-    largest = f32_splat(LOWEST)
-    lowest = f32_splat(LOWEST)
-    whole = max(0, visible) // 16 * 16
-    for s in range(0, whole, 16):
-        largest = f32_max(f32_load(scratch, scores + s), largest)
-    if whole < visible:
-        largest = f32_max(
-            f32_first(visible - whole, f32_load(scratch, scores + whole), lowest), largest
-        )
-    top = max(old, f32_top(largest))
-    scratch[top_at] = top
+    """One row: weights 2**(score - top) of `count` keys, 0 past `visible`; added to the sums."""
+    tops = f32_splat(scratch[top_at])
     total = f32_load(scratch, sum_at)
-    if top != old:
-        factor = f32_exp2(f32_splat(old - top))
-        total = f32_mul(total, factor)
-        for d in range(0, width, 16):
-            f32_store(f32_mul(f32_load(scratch, mixed + d), factor), scratch, mixed + d)
-    tops = f32_splat(top)
     for s in range(0, count, 32):
         a = f32_sub(f32_load(scratch, scores + s), tops)
         b = f32_sub(f32_load(scratch, scores + s + 16), tops)
@@ -347,66 +392,3 @@ def _write_out(
         at = (t0 + row // group) * out.shape[1] + (first_head + row % group) * head_dim
         for d in range(head_dim):
             word_copy(scratch, source + d, out, at + d)
-
-
-_f32_6x4, _f32_6x2, _f32_6x1 = (block_product(6, lines, pairs=False) for lines in (4, 2, 1))
-_f32_3x4, _f32_3x2, _f32_3x1 = (block_product(3, lines, pairs=False) for lines in (4, 2, 1))
-_bf16_6x4, _bf16_6x2, _bf16_6x1 = (block_product(6, lines, pairs=True) for lines in (4, 2, 1))
-_bf16_3x4, _bf16_3x2, _bf16_3x1 = (block_product(3, lines, pairs=True) for lines in (4, 2, 1))
-
-
-@jit_exact
-def _multiply(
-    m: np.ndarray,
-    a: int,
-    a_step: int,
-    b: int,
-    b_step: int,
-    c: int,
-    c_step: int,
-    num_rows: int,
-    num_lines: int,
-    depth: int,
-    fresh: bool,
-    bf16: bool,
-) -> None:
-    """C [num_rows, 16 num_lines] (+)= A [num_rows, depth] B, all in `m`; rows by threes."""
-    line = 0
-    while line < num_lines:
-        left = num_lines - line
-        wide = 4 if left >= 4 else 2 if left >= 2 else 1
-        x, z = b + 16 * line, c + 16 * line
-        row = 0
-        while row < num_rows:
-            y, w = a + row * a_step, z + row * c_step
-            if num_rows - row >= 6:
-                if bf16:
-                    if wide == 4:
-                        _bf16_6x4(m, y, a_step, m, x, b_step, m, w, c_step, depth, fresh)
-                    elif wide == 2:
-                        _bf16_6x2(m, y, a_step, m, x, b_step, m, w, c_step, depth, fresh)
-                    else:
-                        _bf16_6x1(m, y, a_step, m, x, b_step, m, w, c_step, depth, fresh)
-                elif wide == 4:
-                    _f32_6x4(m, y, a_step, m, x, b_step, m, w, c_step, depth, fresh)
-                elif wide == 2:
-                    _f32_6x2(m, y, a_step, m, x, b_step, m, w, c_step, depth, fresh)
-                else:
-                    _f32_6x1(m, y, a_step, m, x, b_step, m, w, c_step, depth, fresh)
-                row += 6
-            else:
-                if bf16:
-                    if wide == 4:
-                        _bf16_3x4(m, y, a_step, m, x, b_step, m, w, c_step, depth, fresh)
-                    elif wide == 2:
-                        _bf16_3x2(m, y, a_step, m, x, b_step, m, w, c_step, depth, fresh)
-                    else:
-                        _bf16_3x1(m, y, a_step, m, x, b_step, m, w, c_step, depth, fresh)
-                elif wide == 4:
-                    _f32_3x4(m, y, a_step, m, x, b_step, m, w, c_step, depth, fresh)
-                elif wide == 2:
-                    _f32_3x2(m, y, a_step, m, x, b_step, m, w, c_step, depth, fresh)
-                else:
-                    _f32_3x1(m, y, a_step, m, x, b_step, m, w, c_step, depth, fresh)
-                row += 3
-        line += wide

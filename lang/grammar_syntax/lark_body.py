@@ -226,7 +226,7 @@ class _BodyReader:
         cursor.match(BLANK)
         schema = read_json(cursor)
         try:
-            grammar = json_schema.lower(json_text.dumps(schema)).grammar
+            grammar = json_schema.lower(json_schema.Source(json_text.dumps(schema))).grammar
         except ConstraintError as error:
             raise type(error)(
                 error.reason,

@@ -1,7 +1,7 @@
-"""JSON Schema to constraint IR: `lower` reads a schema, `Report` says what is enforced."""
+"""JSON Schema to constraint IR: `lower` reads a schema, `report` says what is enforced."""
 
 from __future__ import annotations
 
-from sestina.lang.json_schema.lowering import Lowered, Report, lower
+from sestina.lang.json_schema.lowering import Lowered, Report, Source, lower, report
 
-__all__ = ["Lowered", "Report", "lower"]
+__all__ = ["Lowered", "Report", "Source", "lower", "report"]

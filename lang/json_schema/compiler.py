@@ -21,18 +21,16 @@ from typing import Any, NoReturn
 from sestina.lang.errors import (
     ConstraintError,
     ConstraintLimitExceeded,
-    InvalidConstraint,
-    UnsatisfiableConstraint,
     UnsupportedConstraint,
 )
 from sestina.lang.expr import either
-from sestina.lang.grammar_check import is_productive, left_recursion
 from sestina.lang.grammar_ir import NOTHING, Expr, Grammar, Rule
 from sestina.lang.json_schema import merge, scalars
 from sestina.lang.json_schema.arrays import lower_array
 from sestina.lang.json_schema.choosing import ways
 from sestina.lang.json_schema.contents import Contents
 from sestina.lang.json_schema.contradiction import Known
+from sestina.lang.json_schema.dead_ends import refuse_dead_ends
 from sestina.lang.json_schema.desugar import SUGAR, desugar
 from sestina.lang.json_schema.dialects import draft_of
 from sestina.lang.json_schema.formats import FORMATS
@@ -45,7 +43,6 @@ from sestina.lang.json_schema.keywords import (
     types_of,
 )
 from sestina.lang.json_schema.layout import Layout
-from sestina.lang.json_schema.lenient import Place
 from sestina.lang.json_schema.linking import Linker, Reference
 from sestina.lang.json_schema.negation import negate
 from sestina.lang.json_schema.objects import lower_object
@@ -54,6 +51,8 @@ from sestina.lang.json_schema.pieces import plainest
 from sestina.lang.json_schema.refs import child, follow
 from sestina.lang.json_schema.shapes import check_shape
 from sestina.lang.json_schema.witness import lower_witnessed, needs_witness
+
+_APPLICATORS = frozenset(APPLICATORS)
 
 ANYWHERE = "*"  # the name and pointer of "any JSON value", which is no place in the schema
 
@@ -69,7 +68,14 @@ MAX_NEGATED_DEPTH = 60
 class Compiler:
     """One schema document being lowered. Sub-schemas that need a name wait in `pending`."""
 
-    def __init__(self, document: Any, linker: Linker | None, *, is_narrow: bool = False) -> None:
+    def __init__(
+        self,
+        document: Any,
+        linker: Linker | None,
+        *,
+        takes_notes: bool = False,
+        is_narrow: bool = False,
+    ) -> None:
         self.document = document
         self.contents = Contents(document)
         self.well_formed: set[int] = set()  # by identity: `contents` keeps them alive
@@ -79,9 +85,11 @@ class Compiler:
         # Rule names by the identity of the schema (kept alive here) and the depth of the layout.
         self.named: dict[tuple[int, int], tuple[str, Any]] = {}
         # Several alternatives lead to the same schemas at the same place, time and again.
-        self.lowered: dict[tuple[int, int, str, bool], tuple[Expr, Any]] = {}
-        self.enforced: dict[Place, None] = {}
-        self.annotations: dict[Place, None] = {}
+        self.lowered: dict[tuple[int, int, str, bool], Expr] = {}
+        # For the report, if there is to be one, as "pointer keyword".
+        self.takes_notes = takes_notes
+        self.enforced: dict[str, None] = {}
+        self.annotations: dict[str, None] = {}
         # Any JSON value, as a schema like any other.
         self.any_json = {"type": list(TYPES)}
         self.depth = 0
@@ -100,6 +108,7 @@ class Compiler:
         # same object again, so that recursion through them ends in rules.
         self.derived: dict[Hashable, tuple[Any, tuple[Any, ...]]] = {}
         self.made: set[int] = set()  # the identities of those
+        self.conjunctions: dict[tuple[int, int], Any] = {}
         self.active: set[tuple[int, int]] = set()
         declared = document.get("$schema") if isinstance(document, dict) else None
         draft = draft_of(declared) if isinstance(declared, str) else None
@@ -111,14 +120,7 @@ class Compiler:
             name, schema, pointer, inner = self.pending.pop()
             self.rules[name] = self.schema(schema, pointer, inner)
         grammar = Grammar(start, MappingProxyType(self.rules))
-        if (cycle := left_recursion(grammar)) is not None:
-            raise InvalidConstraint(
-                "the schema refers to itself without anything in between",
-                pointer=cycle.partition("@")[0],
-                keyword="$ref",
-            )
-        if not is_productive(grammar):
-            raise UnsatisfiableConstraint("no JSON value is valid under the schema", pointer="")
+        refuse_dead_ends(grammar, has_own_rules=bool(self.named))
         return grammar
 
     def schema(self, schema: Any, pointer: str, layout: Layout) -> Expr:
@@ -132,8 +134,8 @@ class Compiler:
             schema = self.once_all(schema)
         place = pointer if id(schema) in self.contents.given else ""
         here = (id(schema), layout.depth, place, self.is_inlining)
-        if here in self.lowered:
-            return self.lowered[here][0]
+        if here in self.lowered:  # `checked` keeps the schema alive
+            return self.lowered[here]
         key = here[:2]
         if self.depth >= MAX_INLINE_DEPTH or key in self.active:
             if self.is_inlining:
@@ -143,7 +145,7 @@ class Compiler:
         self.active.add(key)
         try:
             found = self.keywords(schema, pointer, layout)
-            self.lowered[here] = (found, schema)
+            self.lowered[here] = found
             return found
         except ConstraintError as error:
             if error.pointer is not None:
@@ -176,25 +178,27 @@ class Compiler:
         return Rule(self.named[key][0])
 
     def keywords(self, schema: Schema, pointer: str, layout: Layout) -> Expr:
-        asserted = {k for k in schema if self.note(schema, k, pointer)}
+        asserted = self.asserted(schema, pointer)
         plain = self.plain(schema, pointer)
-        applied = [k for k in APPLICATORS if k in plain]
+        applied = _APPLICATORS.intersection(plain)
         if not applied:
             return self.by_type(plain, pointer, layout)
-        if len(applied) == 1 and not any(k in asserted for k in plain if k != applied[0]):
-            return self.applicator(applied[0], plain[applied[0]], pointer, layout)
+        if len(applied) == 1 and asserted.intersection(plain) <= applied:
+            (keyword,) = applied
+            return self.applicator(keyword, plain[keyword], pointer, layout)
         return self.merged(plain, pointer, layout)
 
-    def note(self, schema: Schema, keyword: str, pointer: str) -> bool:
-        """Whether this keyword asserts something; for the report."""
-        value = schema[keyword]
-        is_known = keyword in ENFORCED
-        if keyword == "format" and not any(name in FORMATS for name in tupled(value)):
-            is_known = False
-        if pointer != ANYWHERE:
-            found = self.enforced if is_known else self.annotations
-            found[pointer, keyword] = None
-        return is_known
+    def asserted(self, schema: Schema, pointer: str) -> set[str]:
+        """The keywords that say something about values."""
+        asserted = {keyword for keyword in schema if keyword in ENFORCED}
+        if "format" in schema and FORMATS.keys().isdisjoint(tupled(schema["format"])):
+            asserted.discard("format")
+        if self.takes_notes and pointer != ANYWHERE:
+            at = pointer or "/"
+            for keyword in schema:
+                found = self.enforced if keyword in asserted else self.annotations
+                found[f"{at} {keyword}"] = None
+        return asserted
 
     # ---- references and combinations --------------------------------------------------------
 
@@ -284,8 +288,12 @@ class Compiler:
         if isinstance(a, bool) or isinstance(b, bool):
             return merge.both(a, b)
         self.look(1, pointer)
-        x, y = self.plain(a, pointer), self.plain(b, pointer)
-        return self.once("and", (a, b), lambda: self.merge(x, y, pointer))
+        key = (id(a), id(b))  # of schemas that `checked` keeps alive
+        if key not in self.conjunctions:
+            x, y = self.plain(a, pointer), self.plain(b, pointer)
+            found = self.once("and", (a, b), lambda: self.merge(x, y, pointer))
+            self.conjunctions[key] = found
+        return self.conjunctions[key]
 
     def merge(self, a: Schema, b: Schema, pointer: str) -> Any:
         self.num_merges += 1

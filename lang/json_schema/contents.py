@@ -53,10 +53,14 @@ class Contents:
 def _containers(document: Any) -> frozenset[int]:
     """The identities of all objects and lists in a document."""
     found: set[int] = set()
-    pending = [document]
+    pending = [document] if isinstance(document, _CONTAINERS) else []
     while pending:
         value = pending.pop()
-        if isinstance(value, (dict, list)) and id(value) not in found:
+        if id(value) not in found:
             found.add(id(value))
-            pending += value.values() if isinstance(value, dict) else value
+            parts = value.values() if isinstance(value, dict) else value
+            pending += [part for part in parts if isinstance(part, _CONTAINERS)]
     return frozenset(found)
+
+
+_CONTAINERS = (dict, list)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import math
 from decimal import Decimal
@@ -29,7 +28,8 @@ from sestina.lang.json_schema.number import (
     number,
     whole_bounds,
 )
-from sestina.lang.json_schema.residues import Spellings, Wanted, spellings
+from sestina.lang.json_schema.residues import MAX_KEPT_RULES, Spellings, Wanted, spellings
+from sestina.lang.kept import kept
 
 MAX_LISTED = 200
 MAX_WHOLE = 1_000  # remainders that are told without looking at last digits first
@@ -57,7 +57,7 @@ def is_integral(value: Decimal) -> bool:
     return value == value.to_integral_value()
 
 
-@functools.lru_cache(maxsize=1024)
+@kept(MAX_KEPT_RULES, lambda found: 1 + len(found.rules))
 def lower(demands: Demands) -> Spellings:
     """The numbers that meet the demands.
 

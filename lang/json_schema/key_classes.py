@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sestina.lang import regex_syntax
@@ -29,10 +29,13 @@ _MAX_LEADING = 16
 
 
 class KeyClass(NamedTuple):
-    """The names that match the patterns `matched` (by index) and none of the others."""
+    """The names that match some of several groups of patterns, and none of the others.
 
-    keys: Expr
-    matched: frozenset[int]
+    matched, others: the numbers of the groups, in order.
+    """
+
+    matched: tuple[int, ...]
+    others: tuple[int, ...]
 
 
 @functools.lru_cache(maxsize=1024)
@@ -76,30 +79,29 @@ def canonical(text: str) -> bytes:
     return json.dumps(text, ensure_ascii=False).encode()
 
 
-def partition(groups: Sequence[Sequence[str]], names: Iterable[str]) -> list[KeyClass] | None:
-    """All names but `names`, by the groups one of whose patterns they match; None if too many.
+def partition(groups: Sequence[Sequence[str]]) -> list[KeyClass] | None:
+    """All names, by the groups one of whose patterns they match; None if there are too many.
 
     A name on which engines disagree about a pattern is in no class.
     """
-    excluded = frozenset(names)
-    found: list[tuple[list[int], list[int]]] = [([], [])]
+    found = [KeyClass((), ())]
     heads = [[leading(seq(inside(p), QUOTE)) for p in group] for group in groups]
     for i in range(len(groups)):
-        split: list[tuple[list[int], list[int]]] = []
+        split: list[KeyClass] = []
         for yes, no in found:
             if any(_are_apart(heads[i], heads[j]) for j in yes):
-                split.append((yes, no))
+                split.append(KeyClass(yes, no))
             else:
-                split += [([*yes, i], no), (yes, [*no, i])]
+                split += [KeyClass((*yes, i), no), KeyClass(yes, (*no, i))]
         found = split
         if len(found) > MAX_CLASSES:
             return None
-    return [KeyClass(_keys(groups, yes, no, excluded), frozenset(yes)) for yes, no in found]
+    return found
 
 
-def _keys(
-    groups: Sequence[Sequence[str]], yes: list[int], no: list[int], excluded: frozenset[str]
-) -> Expr:
+def names_of(one: KeyClass, groups: Sequence[Sequence[str]], excluded: frozenset[str]) -> Expr:
+    """The names of a class, canonically spelled, but for those `excluded`."""
+    yes, no = one
     wanted = [either(seq(QUOTE, inside(p), QUOTE) for p in groups[i]) for i in yes]
     unwanted = [
         Not(either(seq(QUOTE, inside(p, widest=True), QUOTE) for p in groups[i])) for i in no
@@ -109,7 +111,9 @@ def _keys(
     if not wanted:
         every = any_key_except(excluded)
         return And((every, *unwanted)) if unwanted else every
-    met = frozenset(n for n in excluded if all(matches(w, canonical(n)) for w in wanted))
+    met = frozenset(
+        name for name in excluded if all(any(is_match(p, name) for p in groups[i]) for i in yes)
+    )
     if met:
         unwanted.append(Not(either(Literal(canonical(name)) for name in sorted(met))))
     parts = (*wanted, *unwanted)

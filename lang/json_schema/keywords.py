@@ -101,6 +101,8 @@ def type_name(value: Any) -> str:
 
 def count(value: Any) -> int:
     """A non-negative integer (2.0 is one)."""
+    if type(value) is int and value >= 0:
+        return value
     is_number = isinstance(value, (int, Decimal)) and not isinstance(value, bool)
     if not is_number or value != Decimal(value).to_integral_value() or value < 0:
         raise InvalidConstraint(f"must be a non-negative integer, got {value!r}")

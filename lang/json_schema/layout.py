@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -35,6 +36,11 @@ MAX_INDENT_DEPTH = 64
 _WHITESPACE = ByteSet(1 << 0x20 | 1 << 0x09 | 1 << 0x0A | 1 << 0x0D)
 
 
+_BRACKETS = MappingProxyType(
+    {both: (Literal(both[:1]), Literal(both[1:])) for both in (b"{}", b"[]")}
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """How the punctuation of one object or array is written.
@@ -64,7 +70,7 @@ class Layout:
 
     def container(self, brackets: bytes, body: Expr, *, may_be_empty: bool) -> Expr:
         """An object or array around a non-empty `body` (NOTHING: there is none)."""
-        opening, closing = Literal(brackets[:1]), Literal(brackets[1:])
+        opening, closing = _BRACKETS[brackets]
         if may_be_empty and not self.indent and not is_nothing(body):
             inside = maybe(seq(body, self.before_close))
             return seq(opening, self.after_open, inside, closing)
@@ -171,7 +177,12 @@ PROPERTY_ORDERS = ("declared", "any")
 
 
 def parse(whitespace: str, property_order: str = "declared") -> Layout:
-    """The layout named "compact", "spaced", "any", "any(n)" or "indent(n)"."""
+    """The layout named "compact", "spaced", "any", "any(n)" or "indent(n)", its fuel untouched."""
+    return replace(_parsed(whitespace, property_order), fuel=Fuel())
+
+
+@functools.lru_cache(maxsize=64)
+def _parsed(whitespace: str, property_order: str) -> Layout:
     if property_order not in PROPERTY_ORDERS:
         raise InvalidConstraint(
             f"unknown property_order {property_order!r}; known: {', '.join(PROPERTY_ORDERS)}"

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from sestina.lang.errors import UnsupportedConstraint
 from sestina.lang.expr import either, is_nothing, joined, maybe, seq
 from sestina.lang.expr_match import matches
-from sestina.lang.grammar_ir import NOTHING, And, Expr, Literal, Part
+from sestina.lang.grammar_ir import NOTHING, And, Concat, Expr, Literal, Part
 from sestina.lang.json_schema import telling_apart
 from sestina.lang.json_schema.any_order import any_order
 from sestina.lang.json_schema.breaches import Breach, Breaching
 from sestina.lang.json_schema.counting import AtLeast, Member, counted
 from sestina.lang.json_schema.finite import plain_constants
-from sestina.lang.json_schema.key_classes import canonical, is_match, partition
+from sestina.lang.json_schema.key_classes import canonical, is_match, names_of, partition
 from sestina.lang.json_schema.keywords import Schema, size
 from sestina.lang.json_schema.layout import Layout, parse
 from sestina.lang.json_schema.merge import remainders
@@ -128,7 +128,12 @@ class _Object:
     def member(self, name: str, value: Any) -> Expr:
         where = ("properties", name) if name in self.known else ("additionalProperties",)
         text = self.compiler.schema(value, child(self.pointer, *where), self.inner)
-        return seq(quoted(name), self.layout.colon, text)
+        if is_nothing(text):
+            return NOTHING
+        head = seq(quoted(name), self.layout.colon)
+        # The text stays whole: others have it too.
+        parts = head.items if type(head) is Concat else (head,)
+        return Concat((*parts, text))
 
     def extra_classes(self, names: frozenset[str]) -> list[tuple[Expr, Any, str]]:
         """Properties that are not declared, by what holds for them: names, schema, keyword."""
@@ -136,7 +141,8 @@ class _Object:
         if not groups:
             whole = reduce(self.compiler.both, self.left_over(frozenset()), True)
             return [(any_key_except(names), whole, "additionalProperties")]
-        classes = partition([patterns for _, patterns in groups], names)
+        patterns = [some for _, some in groups]
+        classes = partition(patterns)
         if classes is None:
             raise UnsupportedConstraint(
                 "so many patterns that may match the same names",
@@ -144,11 +150,12 @@ class _Object:
                 keyword="patternProperties",
             )
         found = []
-        for keys, matched in classes:
-            values = [groups[i][0] for i in sorted(matched)]
-            met = frozenset(pattern for i in matched for pattern in groups[i][1])
+        for one in classes:
+            values = [groups[i][0] for i in one.matched]
+            met = frozenset(pattern for i in one.matched for pattern in patterns[i])
             whole = reduce(self.compiler.both, (*self.left_over(met), *values), True)
-            found.append((keys, whole, "patternProperties"))
+            if whole is not False:
+                found.append((names_of(one, patterns, names), whole, "patternProperties"))
         return found
 
     def pattern_groups(self) -> list[tuple[Any, list[str]]]:
@@ -255,6 +262,8 @@ class _Object:
 
         What is none of some names is none of fewer: of such needs the larger one is enough.
         """
+        if "not" not in self.schema:
+            return []
         names = frozenset(member.name for member in members)
         exempts = {
             names.intersection(leaf["propertyNames"]["enum"])

@@ -15,8 +15,12 @@ def child(pointer: str, *tokens: str | int) -> str:
     >>> child("#", "a/b", 0)
     '#/a~1b/0'
     """
-    steps = (str(token).replace("~", "~0").replace("/", "~1") for token in tokens)
-    return "/".join([pointer, *steps])
+    for token in tokens:
+        text = str(token)
+        if "~" in text or "/" in text:
+            text = text.replace("~", "~0").replace("/", "~1")
+        pointer = f"{pointer}/{text}"
+    return pointer
 
 
 def follow(document: Any, ref: str, at: str) -> tuple[Any, str]:

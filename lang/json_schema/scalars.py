@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sestina.lang.errors import ConstraintError
 from sestina.lang.expr import either, is_nothing, seq
-from sestina.lang.grammar_ir import NOTHING, And, Expr, Literal, Not
+from sestina.lang.grammar_ir import NOTHING, Alt, And, Expr, Literal, Not
 from sestina.lang.json_schema import divisible, values
 from sestina.lang.json_schema import layout as layouts
 from sestina.lang.json_schema import string as strings
@@ -27,12 +27,17 @@ if TYPE_CHECKING:
     from sestina.lang.json_schema.compiler import Compiler
 
 
+# The same object each time, so that a runtime can tell that it is the same.
+_NULL = Literal(b"null")
+_BOOLEAN = Alt((Literal(b"true"), Literal(b"false")))
+
+
 def lower_null(compiler: Compiler, schema: Schema, pointer: str, layout: Layout) -> Expr:
-    return Literal(b"null")
+    return _NULL
 
 
 def lower_boolean(compiler: Compiler, schema: Schema, pointer: str, layout: Layout) -> Expr:
-    return either([Literal(b"true"), Literal(b"false")])
+    return _BOOLEAN
 
 
 def lower_members(compiler: Compiler, schema: Schema, pointer: str, layout: Layout) -> Expr:

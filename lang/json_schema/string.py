@@ -74,10 +74,14 @@ def canonical_length(min_len: int = 0, max_len: int | None = None) -> Expr:
 
 def any_key_except(names: frozenset[str]) -> Expr:
     """Any property name, canonically spelled, that is none of `names`."""
-    every = seq(QUOTE, canonical_length(), QUOTE)
     if not names:
-        return every
-    return And((every, Not(either(quoted(name) for name in sorted(names)))))
+        return _any_key()
+    return And((_any_key(), Not(either(map(quoted, sorted(names))))))
+
+
+@functools.lru_cache(maxsize=1)
+def _any_key() -> Expr:
+    return seq(QUOTE, canonical_length(), QUOTE)
 
 
 @functools.lru_cache(maxsize=1)

@@ -30,6 +30,7 @@ from sestina import (
     select,
 )
 from sestina.backend.loading import LoadedModel
+from sestina.backend.process import client
 from sestina.lang.ir import Fork, Gen, Join, Op, Release, Select, Text, Var
 from sestina.lang.session import ROOT, Done, Ended, Event, Failed, SessionOptions
 
@@ -326,6 +327,35 @@ print(sorted({"torch", "numba", "transformers"} & set(sys.modules)))
 def test_the_front_needs_no_torch() -> None:
     done = run_script(LIGHT)
     assert (done.returncode, done.stderr, done.stdout) == (0, "", "[]\n")
+
+
+HOSTILE = """
+from sestina import Engine
+with Engine("scripted", process=True, max_total_tokens=256) as engine:
+    print(engine.generate("hello", max_tokens=1).finish_reason)
+"""
+
+
+@pytest.mark.slow
+def test_the_worker_imports_nothing_from_the_working_directory(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    script = tmp_path / "script.py"
+    script.write_text(HOSTILE, encoding="utf-8")
+    for module in ("msgspec", "zmq", "json", "sestina"):
+        (elsewhere / f"{module}.py").write_text("raise SystemExit('from the cwd')", "utf-8")
+    done = subprocess.run(
+        [sys.executable, str(script)], cwd=elsewhere, capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout in ("length\n", "stop\n")
+
+
+@pytest.mark.slow
+def test_a_worker_that_cannot_begin_is_no_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "WORKER", "raise SystemExit(3)")
+    with pytest.raises(EngineClosed, match="status 3"):
+        worker_engine()
 
 
 INTERRUPTED = """

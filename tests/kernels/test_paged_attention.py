@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sestina.kernels.paged_attention import Pages, cpu, paged_attention, reference
+from sestina.kernels.paged_attention import Pages, cpu, lanes, paged_attention, reference
 
 ROWS = st.lists(st.tuples(st.integers(1, 20), st.integers(0, 40)), min_size=1, max_size=5)
 """(new tokens, tokens before them) of each row."""
@@ -69,7 +69,7 @@ def test_a_row_alone_gives_the_same_bits(rows: list[tuple[int, int]], seed: int)
         assert torch.equal(paged_attention(q[first:end], k, v, alone, 0.25), together[first:end])
 
 
-@pytest.mark.parametrize("num_new", [1, 3, 4, 5, 30])
+@pytest.mark.parametrize("num_new", [1, 3, 30, 2 * lanes.ITEM_TOKENS + 3])
 def test_equals_dense_causal_attention(num_new: int) -> None:
     """Against torch on the gathered sequence, without our own reference."""
     q, k, v, pages = tensors([(num_new, 31)], 2, 2, 8, seed=3)
@@ -94,7 +94,17 @@ def test_large_scores_do_not_overflow() -> None:
     torch.testing.assert_close(got, want, rtol=1e-2, atol=1e-2)
 
 
-def test_bfloat16_takes_the_reference() -> None:
+@pytest.mark.parametrize("head_dim", [16, 33, 64])
+def test_pools_in_bfloat16(head_dim: int) -> None:
+    q, k, v, pages = tensors([(2, 35), (1, 4), (40, 0)], 2, 3, head_dim, seed=2)
+    k, v = k.bfloat16(), v.bfloat16()
+    assert cpu.supports(q, k) == (head_dim % 2 == 0)
+    got = paged_attention(q, k, v, pages, 0.25)
+    want = reference.paged_attention(q, k, v, pages, 0.25)
+    torch.testing.assert_close(got, want, rtol=0, atol=3e-2)
+
+
+def test_queries_in_bfloat16_take_the_reference() -> None:
     q, k, v, pages = tensors([(2, 5)], 1, 2, 16, seed=1)
     got = paged_attention(q.bfloat16(), k.bfloat16(), v.bfloat16(), pages, 0.25)
     assert got.dtype == torch.bfloat16

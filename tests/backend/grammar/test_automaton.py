@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 import re
@@ -12,7 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sestina.backend.grammar import DEAD, Automaton, Limits, compile_automaton
+from sestina.backend.grammar import DEAD, Automaton, Limits, compile_automaton, instructions
+from sestina.backend.grammar.alphabet import Alphabet
+from sestina.backend.grammar.machine import Machine
 from sestina.lang import grammar_ir as ir
 from sestina.lang.errors import (
     ConstraintLimitExceeded,
@@ -232,6 +235,24 @@ def nested(depth: int) -> ir.Expr:
     for _ in range(depth):
         e = ir.Concat((e, ir.optional(ir.Alt((e, ir.literal("b"))))))
     return e
+
+
+@given(data=st.data())
+def test_trees_are_read_alike_with_and_without_recursion(
+    exprs: st.SearchStrategy[ir.Expr], data: st.DataObject
+) -> None:
+    expr = data.draw(exprs)
+    machine = Machine(Alphabet())
+    starts = []
+    for most in (100, 1, 2):
+        same = copy.deepcopy(expr)  # what a machine knows it does not read again
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(instructions, "_MAX_RECURSION", most)
+            try:
+                starts.append(compile_automaton(ir.Grammar(same), machine=machine).start)
+            except UnsatisfiableConstraint:
+                starts.append(DEAD)
+    assert len(set(starts)) == 1
 
 
 def wide_product(n: int) -> ir.Expr:

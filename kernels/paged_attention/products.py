@@ -1,0 +1,76 @@
+"""The products of attention: of matrices of words in a scratch, whatever their shape.
+
+By AMX where it may be used, else in registers, 6 or 3 rows and 64 or 16 columns at a time. Every
+element of a product sums in the same order in each of these forms of its dtype.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sestina.kernels.numba_jit import jit_exact
+from sestina.kernels.simd_matrix import block_product, tile_product
+
+TILE = 16
+"""Rows of a product by AMX; one without takes multiples of 3."""
+
+_f32_6x4, _f32_3x4 = block_product(6, 4, pairs=False), block_product(3, 4, pairs=False)
+_f32_6x1, _f32_3x1 = block_product(6, 1, pairs=False), block_product(3, 1, pairs=False)
+_bf16_6x4, _bf16_3x4 = block_product(6, 4, pairs=True), block_product(3, 4, pairs=True)
+_bf16_6x1, _bf16_3x1 = block_product(6, 1, pairs=True), block_product(3, 1, pairs=True)
+_tiles_16x4, _tiles_16x1 = tile_product(4), tile_product(1)
+
+
+@jit_exact
+def multiply(
+    m: np.ndarray,
+    a: int,
+    a_step: int,
+    b: int,
+    b_step: int,
+    c: int,
+    c_step: int,
+    num_rows: int,
+    num_lines: int,
+    depth: int,
+    fresh: bool,
+    bf16: bool,
+    tiles: bool,
+) -> None:
+    """C [num_rows, 16 num_lines] (+)= A [num_rows, depth] B, all in `m`."""
+    line = 0
+    while line < num_lines:
+        wide = num_lines - line >= 4
+        x, z = b + 16 * line, c + 16 * line
+        if tiles:
+            if wide:
+                _tiles_16x4(m, a, a_step, m, x, b_step, m, z, c_step, depth, fresh)
+            else:
+                _tiles_16x1(m, a, a_step, m, x, b_step, m, z, c_step, depth, fresh)
+        elif bf16:
+            for row in range(0, num_rows - 5, 6):
+                y, w = a + row * a_step, z + row * c_step
+                if wide:
+                    _bf16_6x4(m, y, a_step, m, x, b_step, m, w, c_step, depth, fresh)
+                else:
+                    _bf16_6x1(m, y, a_step, m, x, b_step, m, w, c_step, depth, fresh)
+            if num_rows % 6 == 3:
+                y, w = a + (num_rows - 3) * a_step, z + (num_rows - 3) * c_step
+                if wide:
+                    _bf16_3x4(m, y, a_step, m, x, b_step, m, w, c_step, depth, fresh)
+                else:
+                    _bf16_3x1(m, y, a_step, m, x, b_step, m, w, c_step, depth, fresh)
+        else:
+            for row in range(0, num_rows - 5, 6):
+                y, w = a + row * a_step, z + row * c_step
+                if wide:
+                    _f32_6x4(m, y, a_step, m, x, b_step, m, w, c_step, depth, fresh)
+                else:
+                    _f32_6x1(m, y, a_step, m, x, b_step, m, w, c_step, depth, fresh)
+            if num_rows % 6 == 3:
+                y, w = a + (num_rows - 3) * a_step, z + (num_rows - 3) * c_step
+                if wide:
+                    _f32_3x4(m, y, a_step, m, x, b_step, m, w, c_step, depth, fresh)
+                else:
+                    _f32_3x1(m, y, a_step, m, x, b_step, m, w, c_step, depth, fresh)
+        line += 4 if wide else 1
