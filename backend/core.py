@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from sestina.backend.branch import Prepared
 from sestina.backend.grammar import GrammarCompiler, compile_automaton
+from sestina.backend.ops.speculation import Guesses
 from sestina.backend.sampling.penalties import check_ids
 from sestina.backend.sampling.token_sets import TokenSets
 from sestina.backend.scheduler.scheduler import Scheduler
@@ -29,6 +30,7 @@ class Core:
         self.scheduler = scheduler
         self.token_sets = TokenSets(tokenizer)
         self.compiler = GrammarCompiler(tokenizer)
+        self.guesses = Guesses(scheduler.options.max_guesses)
         self.totals = Counters()
         self._turns: ChatTurns | None = None
         self._resolved: dict[tuple[SamplingParams, SamplingParams], SamplingParams] = {}

@@ -41,6 +41,7 @@ class LocalRuntime:
                 options.max_running,
                 options.max_batch_tokens,
                 options.policy,
+                options.max_guesses,
             ),
         )
         self.core = Core(self.model.tokenizer, scheduler)

@@ -11,6 +11,8 @@ from typing import Any, TypedDict
 from sestina.backend.scheduler.policy import POLICIES, PolicyName
 from sestina.lang.errors import InvalidParams
 
+DEFAULT_GUESSES = 8
+
 
 class EngineSettings(TypedDict, total=False):
     """The keyword arguments of `Engine` and `AsyncEngine`: EngineOptions for type checkers.
@@ -26,6 +28,7 @@ class EngineSettings(TypedDict, total=False):
     max_batch_tokens: int
     max_unread: int
     policy: PolicyName
+    speculation: str | int
     threads: int | None
     seed: int | None
     check: bool | None
@@ -44,6 +47,8 @@ class EngineOptions:
         nobody else meanwhile. At least 16.
     policy: who goes first when more wait than fit: "program" (whoever was served least, then what
         is cached), "prefix" (what is cached) or "fcfs"; nobody waits for ever under any of them.
+    speculation: guesses of the next tokens that are checked in one pass: "auto", "off", or at most
+        so many. They change no result (see `sestina.backend.scheduler.drafting`).
     threads: torch's CPU threads; process-wide, as torch has it (None leaves it alone).
     seed: root of the seeds of programs that bring none, in the order they start; None: random.
     check: audit the KV books after every step (None: if SESTINA_DEBUG=1), instead of their totals
@@ -58,6 +63,7 @@ class EngineOptions:
     max_batch_tokens: int = 512
     max_unread: int = 1024
     policy: PolicyName = "program"
+    speculation: str | int = "auto"
     threads: int | None = None
     seed: int | None = None
     check: bool | None = None
@@ -72,6 +78,11 @@ class EngineOptions:
                 raise InvalidParams(f"{name} must be an integer of at least {least}, got {value!r}")
         if self.policy not in POLICIES:
             raise InvalidParams(f"policy must be one of {', '.join(POLICIES)}, got {self.policy!r}")
+        said = self.speculation
+        if said not in ("auto", "off") and (type(said) is not int or said < 0):
+            raise InvalidParams(
+                f"speculation must be 'auto', 'off' or a number of guesses, got {said!r}"
+            )
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> EngineOptions:
@@ -85,6 +96,12 @@ class EngineOptions:
                     f"unknown engine option {name!r}; {hint}known: {', '.join(known)}"
                 )
         return cls(**settings)
+
+    @property
+    def max_guesses(self) -> int:
+        if isinstance(self.speculation, int):
+            return self.speculation
+        return 0 if self.speculation == "off" else DEFAULT_GUESSES
 
     @property
     def checks_every_step(self) -> bool:

@@ -107,6 +107,7 @@ class GenOp:
             self._core.tokenizer,
             self._core.token_sets,
             self._core.scheduler,
+            self._core.guesses,
             GenCallbacks(
                 self._chunk if index == 0 and self._op.stream else None, on_result, on_error
             ),

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sestina.backend.grammar import CompiledGrammar
+from sestina.backend.grammar import CompiledGrammar, Matcher
 from sestina.backend.ops.known_tokens import KnownTokens
 from sestina.backend.ops.output_text import OutputText, kept_tokens
+from sestina.backend.ops.speculation import MANY, Guesses, Speculation
 from sestina.backend.sampling.penalties import changes_logits, forbidden_ids
 from sestina.backend.sampling.sampler import Sampled, SampleRow, row_settings
 from sestina.backend.sampling.stop import StopAutomaton
 from sestina.backend.sampling.token_sets import TokenSets
+from sestina.backend.scheduler.drafting import Draft, num_agreeing
 from sestina.backend.scheduler.scheduler import Scheduler
 from sestina.backend.scheduler.sequence import NEVER, Counters, Drawing, Scores, Sequence
 from sestina.backend.tokenizer.base import Tokenizer
-from sestina.lang.errors import InternalError, SestinaError
+from sestina.lang.errors import ConstraintError, InternalError, SestinaError
 from sestina.lang.params import SamplingParams
 from sestina.lang.session import GenMeta, TokenLogprob
 
@@ -64,6 +67,7 @@ class Generation:
         tokenizer: Tokenizer,
         token_sets: TokenSets,
         scheduler: Scheduler,
+        guesses: Guesses,
         callbacks: GenCallbacks,
     ) -> None:
         params = request.params
@@ -92,6 +96,14 @@ class Generation:
         self._num_read = self._start  # tokens whose text is in `output`
         self._num_reported = self._start
         self._finish: tuple[str, str | int | None] | None = None
+        self._num_allowed: list[int] = []  # by each mask of the pass
+        self._speculation = Speculation(
+            guesses,
+            sequence.namespace,
+            self._end_ids,
+            # What is forced gets its log-probability from a pass of its own.
+            with_forced=not params.return_logprob,
+        )
         self._known: KnownTokens | None = None
         if params.return_logprob:
             self._known = KnownTokens(sequence, self._start, params, tokenizer)
@@ -123,7 +135,13 @@ class Generation:
     @property
     def quiet_until(self) -> int:
         """Up to the last token, which ends the text, unless each one has to be looked at."""
-        return self._end_len - 1 if self._can_be_quiet and not self._output.may_be_stopping else 0
+        if not self._can_be_quiet or self._output.may_be_stopping or self._may_guess:
+            return 0
+        return self._end_len - 1
+
+    @property
+    def _may_guess(self) -> bool:
+        return self._speculation.is_worthwhile(self._scheduler.worthwhile_odds)
 
     def _new_drawing(self) -> Drawing:
         params, sets = self._params, self._token_sets
@@ -143,20 +161,52 @@ class Generation:
 
     def fill_mask(self, row: NDArray[np.int32]) -> None:
         """What the grammar allows; without one, all of the vocabulary."""
-        if self._matcher is not None:
-            self._matcher.fill_mask(row, self._num_left)
-        else:
-            row[:] = 0
-            row[: self._token_sets.num_words] = self._token_sets.everything()
+        self._num_allowed = [self._fill_mask(row, self._matcher, self._num_left)]
+
+    def _fill_mask(self, row: NDArray[np.int32], matcher: Matcher | None, num_left: int) -> int:
+        """What is allowed where the matcher stands; returns how many tokens, or MANY."""
+        if matcher is not None:
+            matcher.fill_mask(row, num_left)
+            return self._speculation.num_allowed(row)
+        row[:] = 0
+        row[: self._token_sets.num_words] = self._token_sets.everything()
+        return MANY
 
     def sample_row(self, mask: NDArray[np.int32] | None) -> SampleRow:
-        output = self._sequence.tokens[self._start :]
+        return self._sample_row(self._sequence.tokens[self._start :], mask)
+
+    def sample_rows(self, draft: Draft) -> list[SampleRow]:
+        rows: list[SampleRow] = []
+        matcher = None if self._matcher is None else self._matcher.fork()
+        output = np.append(self._sequence.tokens[self._start :], np.array(draft.ids, np.int32))
+        num_known, num_words = len(output) - len(draft.ids), self.drawing.num_mask_words
+        self._num_allowed.clear()
+        done = 0
+        for offset in draft.draws:
+            if matcher is not None:
+                for token_id in draft.ids[done:offset]:
+                    matcher.accept_token(token_id)
+                done = offset
+            mask = np.empty(num_words, np.int32) if num_words else None
+            try:
+                if mask is not None:
+                    num_allowed = self._fill_mask(mask, matcher, self._num_left - offset)
+                    self._num_allowed.append(num_allowed)
+            except ConstraintError:
+                if not offset:
+                    raise
+                break  # where the text comes to this, it fails then
+            rows.append(self._sample_row(output[: num_known + offset], mask))
+        return rows
+
+    def _sample_row(self, output: NDArray[np.int32], mask: NDArray[np.int32] | None) -> SampleRow:
         return SampleRow(
             params=self._params,
             seed=self._request.seed,
             position=len(output),
             prompt_ids=self._sequence.tokens[: self._start],
             output_ids=output,
+            mask=mask,
             forbidden_ids=forbidden_ids(self._params, len(output), self._eos_ids, mask),
         )
 
@@ -176,11 +226,34 @@ class Generation:
             self._go_on()
 
     def on_sampled(self, sampled: Sampled) -> None:
+        self._catch_up()
+        self._take(0, sampled)
+        self._go_on()
+
+    def on_drawn_ahead(self, draft: Draft, sampled: SequenceOf[Sampled]) -> None:
+        self._catch_up()
+        before, num_drawn = len(self._sequence), 0
+        for offset, one in zip(draft.draws, sampled, strict=False):
+            came = self._sequence.tokens[before:].tolist()
+            if self._finish is not None or came != list(draft.ids[:offset]):
+                break
+            self._take(num_drawn, one)
+            num_drawn += 1
+        came = self._sequence.tokens[before:].tolist()
+        self._scheduler.forget(self._sequence, before + num_agreeing(draft.ids, came))
+        self._counters.drafted += len(sampled) - 1
+        self._counters.accepted += num_drawn - 1
+        self._go_on()
+
+    def _take(self, nth: int, sampled: Sampled) -> None:
+        """Append a token that was drawn, the nth of a pass, and what the grammar forces after."""
         if sampled.id < 0:
             raise InternalError(
                 "no token can be drawn: the mask allows none, or a logit is NaN or infinite"
             )
-        self._catch_up()
+        if self._matcher is not None:
+            self._speculation.saw_state(self._matcher.state, self._num_allowed[nth], sampled.id)
+        self._speculation.saw(nth, sampled.id)
         self._counters.sampled += 1
         if sampled.id not in self._end_ids or not self._ends_at(sampled.id):
             if self._matcher is not None and not self._matcher.accept_token(sampled.id):
@@ -189,7 +262,6 @@ class Generation:
                 self._known.note(len(self._sequence), sampled.id, sampled.logprob, sampled.top)
             self._append(sampled.id)
             self._append_forced()
-        self._go_on()
 
     def on_scores(self, scores: Scores) -> None:
         if self._known is None:
@@ -272,6 +344,15 @@ class Generation:
         self._report()
         self._sequence.task = self
         self._scheduler.add(self._sequence)
+        if self._finish is None and self._may_guess:
+            self._guess()
+
+    def _guess(self) -> None:
+        """Let the scheduler check, along with the next token, what may come after it."""
+        draft = self._speculation.propose(
+            self._sequence.tokens, self._matcher, self._num_left, self._scheduler.worthwhile_odds
+        )
+        self._scheduler.guess(self._sequence, self, draft)
 
     @property
     def _has_scores_to_come(self) -> bool:

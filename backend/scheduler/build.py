@@ -17,13 +17,15 @@ from sestina.backend.scheduler.rows import Ints, Rows
 class Plan:
     """Tokens [starts[b], ends[b]) of each of B rows run in this step, T in all.
 
-    Logits are wanted of tokens [logits_from, end), none where it is equal to `end`. slots: where
-    the T tokens' keys and values go, concatenated.
+    num_guessed: how many of the last of them are a draft's, behind the sequence's own. Logits are
+    wanted of tokens [logits_from, end), none where it is equal to `end`. slots: where the T tokens'
+    keys and values go, concatenated.
     """
 
     rows: Ints  # [B]
     starts: Ints  # [B]
     ends: Ints  # [B]
+    num_guessed: Ints  # [B]
     logits_from: Ints  # [B]
     slots: NDArray[np.int32]  # [T]
 
@@ -45,8 +47,22 @@ class Plan:
             self.rows[places],
             self.starts[places],
             self.ends[places],
+            self.num_guessed[places],
             self.logits_from[places],
             self.slots[_ranges(first[places], self.sizes[places])],
+        )
+
+    def without_guesses(self) -> Plan:
+        """The sequences' own tokens alone."""
+        sizes = self.sizes
+        first = sizes.cumsum() - sizes
+        return Plan(
+            self.rows,
+            self.starts,
+            self.ends - self.num_guessed,
+            np.zeros_like(self.num_guessed),
+            self.logits_from,
+            self.slots[_ranges(first, sizes - self.num_guessed)],
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -9,12 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sestina.backend.sampling.sampler import Sampled, SampleRow, draw, with_logprobs
+from sestina.backend.sampling.sampler import Sampled, SampleRow, draw, sample, with_logprobs
 from sestina.backend.scheduler.build import Plan
+from sestina.backend.scheduler.drafting import Draft
 from sestina.backend.scheduler.faults import as_sestina_error, failing
 from sestina.backend.scheduler.rows import NO_ID, Ints, Rows
 from sestina.backend.scheduler.scoring import score_known_tokens
-from sestina.backend.scheduler.sequence import NEVER, Sequence, Task
+from sestina.backend.scheduler.sequence import NEVER, GuessingTask, Sequence, Task
 from sestina.lang.errors import InternalError
 
 
@@ -31,7 +33,11 @@ def deliver(rows: Rows, plan: Plan, logits: Tensor) -> None:
     done = plan.rows[is_complete & ~draws]
     finished = [_holder(rows, row) for row in done.tolist()]
     rows.is_active[done] = False
-    last = plan.num_logits.cumsum() - 1  # [B], of each row's logits
+    last = plan.num_logits.cumsum() - 1 - plan.num_guessed  # [B], of each row's own logits
+    if np.count_nonzero(plan.num_guessed):
+        ahead = draws & (plan.num_guessed > 0)
+        draws &= ~ahead
+        _draw_ahead(rows, plan.rows[ahead].tolist(), logits, last[ahead].tolist())
     _draw(rows, plan.rows[draws], logits, last[draws])
     for sequence, task in finished:
         if sequence.task is task:  # nobody stopped it meanwhile
@@ -54,7 +60,7 @@ def _score(rows: Rows, plan: Plan, logits: Tensor) -> None:
         if not rows.is_active[row]:
             continue
         sequence, task = _holder(rows, row)
-        scored = logits[int(ends[b] - plan.num_logits[b]) : int(ends[b])]
+        scored = logits[int(ends[b] - plan.num_logits[b]) : int(ends[b] - plan.num_guessed[b])]
         rows.is_active[row] = False
         with failing(task):
             score_known_tokens(sequence, task, scored, int(plan.logits_from[b]))
@@ -148,3 +154,38 @@ def _tell(rows: Rows, some: Ints, logits: Tensor, drawn: _Drawn, places: Ints) -
             task.on_sampled(sampled[i])
         except Exception as error:
             task.on_error(as_sestina_error(error))
+
+
+def _draw_ahead(rows: Rows, some: list[int], logits: Tensor, places: list[int]) -> None:
+    """Draw the next token of each row, and those after its guesses, from logits[places] and what
+    follows them. A task that cannot say how, or to draw, fails alone."""
+    wanted: list[tuple[Sequence, GuessingTask, Draft, int]] = []  # and the first of its draws
+    sample_rows: list[SampleRow] = []
+    picked: list[int] = []
+    for row, place in zip(some, places, strict=True):
+        if not rows.is_active[row]:
+            continue  # stopped by one before
+        (sequence, _), (task, draft) = _holder(rows, row), rows.drafts[row]
+        rows.is_active[row] = False
+        with failing(task):
+            own = task.sample_rows(draft)
+            wanted.append((sequence, task, draft, len(picked)))
+            sample_rows += own
+            picked += [place + offset for offset in draft.draws[: len(own)]]
+    if not wanted:
+        return
+    chosen = logits[torch.tensor(picked, device=logits.device)]
+    drawn: list[Sampled] | None = None
+    with suppress(Exception):  # where drawing raises for all, each is tried alone
+        drawn = sample(chosen, sample_rows)
+    ends = [*(first for _, _, _, first in wanted[1:]), len(picked)]
+    for (sequence, task, draft, first), end in zip(wanted, ends, strict=True):
+        if sequence.task is not task:
+            continue  # stopped by an earlier one
+        with failing(task):
+            if drawn is None:
+                end = first + 1
+                alone = sample(chosen[first:end], sample_rows[first:end])
+                task.on_drawn_ahead(draft, alone)
+            else:
+                task.on_drawn_ahead(draft, drawn[first:end])

@@ -134,3 +134,30 @@ def plan_chunks(
         chunks[i] += more
         left -= more
     return chunks
+
+
+PASS_ROWS = 8.0
+"""A forward pass costs about as much as so many of its rows (measured: docs/numbers.md)."""
+
+
+def draft_room(num_tokens: int, num_running: int, budget: int) -> int:
+    """How many drafted tokens each running sequence may have computed in this step.
+
+    They get what the step's chunks, of so many tokens, leave of its budget.
+
+    >>> draft_room(5, num_running=3, budget=25)
+    6
+    """
+    return max(0, (budget - num_tokens) // max(1, num_running))
+
+
+def worthwhile_odds(num_running: int) -> float:
+    """The chance to be of use from which a guess is worth its row beside so many sequences.
+
+    A guess costs a row of the pass. One that is right saves its sequence a row of a later pass and
+    its share of that pass.
+
+    >>> worthwhile_odds(1) < 0.2, worthwhile_odds(64) > 0.8
+    (True, True)
+    """
+    return num_running / (num_running + PASS_ROWS)

@@ -12,7 +12,8 @@ from dataclasses import fields
 import numpy as np
 from numpy.typing import NDArray
 
-from sestina.backend.scheduler.sequence import NEVER, Drawing, Sequence, Task
+from sestina.backend.scheduler.drafting import Draft
+from sestina.backend.scheduler.sequence import NEVER, Drawing, GuessingTask, Sequence, Task
 from sestina.kernels.masked_sampling import RowSettings
 from sestina.lang.errors import InternalError
 
@@ -48,6 +49,7 @@ class Rows:
         self.is_mask_due = np.zeros(num_rows, np.bool_)
         self.changed_until = np.zeros(num_rows, np.int64)
         self.wants_logprob = np.zeros(num_rows, np.bool_)
+        self.drafts: dict[int, tuple[GuessingTask, Draft]] = {}  # by row
         self._tasks: list[Task | None] = [None] * num_rows
         self._orders = np.zeros(num_rows, np.int64)
         self._num_passes = np.zeros(num_rows, np.int64)  # not yet settled
@@ -73,6 +75,7 @@ class Rows:
         sequence.note_reached()
         if sequence.lies_in(self.tokens):
             sequence.move(np.empty(len(sequence) + 64, np.int32), np.zeros(1, np.int64))
+        self.drafts.pop(row, None)
         self.sequences[row] = self._tasks[row] = None
         self.is_active[row] = False
 
@@ -148,6 +151,24 @@ class Rows:
         scores = np.maximum(starts, self.score_from[rows] - 1)
         first: Ints = np.minimum(ends - draws, scores)
         return first
+
+    def put_guesses(self, rows: Ints, sizes: Ints, room: int) -> Ints:
+        """Put drafts behind the tokens of those rows that are at their end with these sizes, up to
+        `room` tokens each; returns how many of them, int64 [B]."""
+        num_guessed = np.zeros(len(rows), np.int64)
+        starts = self.computed_lens[rows]
+        # Text is published as soon as it is computed, guesses must not be.
+        may_guess = (starts + sizes == self.lens[rows]) & (starts >= self.text_ends[rows])
+        for b in np.flatnonzero(may_guess).tolist():
+            row = int(rows[b])
+            if row in self.drafts:
+                task, draft = self.drafts[row]
+                draft = draft.within(room)
+                self.drafts[row] = task, draft
+                end = self.lens.item(row)
+                self.tokens[row, end : end + len(draft.ids)] = draft.ids
+                num_guessed[b] = len(draft.ids)
+        return num_guessed
 
     # ---- what was computed
 

@@ -21,9 +21,10 @@ from sestina.backend.scheduler import policy
 from sestina.backend.scheduler.admission import Admission
 from sestina.backend.scheduler.build import Plan, build_batch
 from sestina.backend.scheduler.delivery import deliver
+from sestina.backend.scheduler.drafting import Draft
 from sestina.backend.scheduler.faults import as_sestina_error
 from sestina.backend.scheduler.rows import Ints, Rows
-from sestina.backend.scheduler.sequence import Sequence
+from sestina.backend.scheduler.sequence import GuessingTask, Sequence
 from sestina.lang.errors import CapacityError, InternalError, SestinaError
 
 
@@ -31,12 +32,14 @@ from sestina.lang.errors import CapacityError, InternalError, SestinaError
 class SchedulerOptions:
     """max_total_tokens: slots of the KV pool. max_running: sequences admitted at once.
     max_batch_tokens: tokens of one forward pass; longer prefills run in chunks. policy: who goes
-    first, see `sestina.backend.scheduler.policy`."""
+    first, see `sestina.backend.scheduler.policy`. max_guesses: of a sequence in one pass; 0: no
+    speculation."""
 
     max_total_tokens: int
     max_running: int = 256
     max_batch_tokens: int = 512
     policy: policy.PolicyName = "program"
+    max_guesses: int = 0
 
 
 class _Computed(NamedTuple):
@@ -71,6 +74,7 @@ class Scheduler:
             options.policy,
             self._preempt,
         )
+        self.worthwhile_odds = policy.worthwhile_odds(1)  # of guesses, as of the last step
         self.num_steps = 0
         self.num_preempted = 0
         self.busy_s = 0.0
@@ -87,6 +91,7 @@ class Scheduler:
         if sequence.kv is not None:
             # Still admitted: it goes on in the next step. What is computed already but has its
             # logits wanted only now is computed again.
+            self.rows.drafts.pop(sequence.kv.row, None)
             limit = self.rows.refresh(sequence)
             if sequence.kv.computed_len > limit:
                 sequence.note_reached()
@@ -110,9 +115,19 @@ class Scheduler:
 
     def truncate(self, sequence: Sequence, length: int) -> None:
         """Drop the sequence's tokens from `length` on, and their keys and values."""
+        self.forget(sequence, length)
+        sequence.truncate(length)
+
+    def forget(self, sequence: Sequence, length: int) -> None:
+        """Drop the keys and values of tokens from `length` on: those of wrong guesses."""
         if sequence.kv is not None:
             self.cache.truncate(sequence.kv, sequence.tokens, length)
-        sequence.truncate(length)
+
+    def guess(self, sequence: Sequence, task: GuessingTask, draft: Draft) -> None:
+        """What may come after the tokens of a sequence that was just added. It may be computed with
+        the next step or not; the task is told by `on_drawn_ahead` or `on_sampled` accordingly."""
+        if sequence.kv is not None and draft.ids:
+            self.rows.drafts[sequence.kv.row] = task, draft
 
     def require_room(self, num_tokens: int) -> None:
         """CapacityError unless a sequence of this length can ever be computed."""
@@ -148,12 +163,19 @@ class Scheduler:
         """Who runs how many tokens, with slots taken; preempts the newest when memory is short."""
         rows = self.rows.due()
         rows, sizes = self._sizes(rows)
-        slots = self.cache.extend_rows(rows, sizes)
-        if slots is None:
+        self.worthwhile_odds = policy.worthwhile_odds(len(rows))
+        num_guessed = np.zeros_like(sizes)
+        if self.rows.drafts:
+            room = policy.draft_room(int(sizes.sum()), len(rows), self.options.max_batch_tokens)
+            num_guessed = self.rows.put_guesses(rows, sizes, room)
+        slots = self.cache.extend_rows(rows, sizes + num_guessed)
+        if slots is None:  # nobody makes room for guesses
             rows, sizes, slots = self._extend_in_turn(rows, sizes)
+            num_guessed = np.zeros_like(sizes)
         ends = self.cache.computed_lens[rows]
-        starts = ends - sizes
-        return Plan(rows, starts, ends, self.rows.logits_from(rows, starts, ends), slots)
+        starts = ends - sizes - num_guessed
+        logits_from = self.rows.logits_from(rows, starts, ends - num_guessed)
+        return Plan(rows, starts, ends, num_guessed, logits_from, slots)
 
     def _sizes(self, rows: Ints) -> tuple[Ints, Ints]:
         """Which of these rows run in this step, and how many tokens of each."""
@@ -201,6 +223,7 @@ class Scheduler:
         """Take an admitted sequence out of the batch."""
         if sequence.kv is None:
             raise InternalError("a sequence that is not admitted cannot leave")
+        self.forget(sequence, len(sequence))  # guesses that never came true
         self.running.remove(sequence)
         self.rows.leave(sequence)
         sequence.lease = self.cache.detach(
@@ -209,13 +232,13 @@ class Scheduler:
         sequence.kv = None
 
     def _compute(self, plan: Plan) -> _Computed:
-        """Run the model. Where it raises for a batch, each sequence is tried alone: only those
-        fail that have to."""
+        """Run the model. Where it raises for a batch, each sequence is tried alone and without
+        guesses: only those fail that have to."""
         try:
             batch = build_batch(plan, self.rows, self.cache.table, self.model.device)
             logits = self.model.forward(batch, self.kv)
         except Exception as error:
-            if len(plan) == 1:
+            if len(plan) == 1 and not plan.num_guessed.any():
                 sequence = self.rows.sequences[int(plan.rows[0])]
                 if sequence is None:
                     raise InternalError("a row was computed for no sequence") from error
@@ -224,6 +247,7 @@ class Scheduler:
         else:
             self.num_steps += 1
             return _Computed(plan, [logits], [])
+        plan = self._without_guesses(plan)
         alone = [self._compute(plan.only(np.array([b]))) for b in range(len(plan))]
         done = [b for b, one in enumerate(alone) if not one.failures]
         return _Computed(
@@ -231,6 +255,12 @@ class Scheduler:
             [logits for one in alone for logits in one.logits],
             [failure for one in alone for failure in one.failures],
         )
+
+    def _without_guesses(self, plan: Plan) -> Plan:
+        plan = plan.without_guesses()
+        for sequence, end in zip(self.rows.held_by(plan.rows), plan.ends.tolist(), strict=True):
+            self.forget(sequence, end)
+        return plan
 
     def _retract(self, sequence: Sequence, num_trusted: int) -> None:
         """The last chunk was not computed: what lies in its slots is not trusted."""

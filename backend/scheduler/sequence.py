@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sestina.backend.cache import Lease
 from sestina.backend.cache.kv_cache import KVHandle
 from sestina.backend.sampling.sampler import Sampled, SampleRow
+from sestina.backend.scheduler.drafting import Draft
 from sestina.backend.scheduler.policy import service_level
 from sestina.kernels.masked_sampling import RowSettings
 from sestina.lang.errors import SestinaError
@@ -156,6 +157,18 @@ class Task(Protocol):
 
     def on_error(self, error: SestinaError) -> None:
         """The sequence cannot go on."""
+
+
+class GuessingTask(Task, Protocol):
+    """A task that says what may come next: see `Scheduler.guess`."""
+
+    def sample_rows(self, draft: Draft) -> SequenceOf[SampleRow]:
+        """How to draw the next token, and those after the draft's guesses: a row for each of
+        `draft.draws`, or for the first ones alone."""
+
+    def on_drawn_ahead(self, draft: Draft, sampled: SequenceOf[Sampled]) -> None:
+        """`on_sampled`, of a token for each sample row. Those after the first are good as long as
+        all before them were guessed right."""
 
 
 @dataclass(eq=False)

@@ -82,8 +82,9 @@ def outcome(program: Program, i: int, engine: Engine, stream: bool) -> object:
         assert "".join(state.text_iter()) == state.text()
     found: list[object] = [state.text()]
     for name in state.names():
-        # How much of the prompt had to be computed, or again, is no part of the result.
-        metas = [replace(meta, prefilled=0, cached=0) for meta in state.get_meta_infos(name)]
+        # How much had to be computed, or again, and was guessed, is no part of the result.
+        costs = dict.fromkeys(("prefilled", "cached", "drafted", "accepted"), 0)
+        metas = [replace(meta, **costs) for meta in state.get_meta_infos(name)]
         found.append(repr(metas))
     return found
 
