@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from llvmlite.binding import get_host_cpu_features
 from numpy.typing import NDArray
 
+from sestina.kernels import amx
 from sestina.kernels.linear import packed, tiles, tiles_amx
 from sestina.kernels.linear.packed import Packed, Packer, Rows, largest_activation, unpack
 
@@ -210,6 +211,14 @@ def test_integer_rows_are_rounded_to_nearest(values: list[float], m: int) -> Non
     joined = (128 * blocks[:, 0] + blocks[:, 1]).reshape(-1)
     np.testing.assert_array_equal(joined, rows.values[m])
     assert np.abs(blocks).max() <= 64
+
+
+def test_no_tiles_where_the_process_may_not_use_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, matrix = randn(0, 20, 64), pack(torch.int8, randn(1, 32, 64))
+    want = linear(x, matrix)
+    monkeypatch.setattr(amx, "allowed", lambda: False)
+    assert Rows.empty(20, 64, matrix.weights).blocks.size == 0
+    np.testing.assert_array_equal(linear(x, matrix), want)
 
 
 def test_rows_are_written_over_whatever_they_held() -> None:
