@@ -5,6 +5,10 @@ with the mask, the penalties and the counter-based noise that its position would
 a guess is right if it is the very token that was drawn, and the first wrong one ends the draft.
 So what comes out is what would have come without, token for token, also when sampling.
 
+That is so for equal logits. Where a model's sums depend on how many rows its pass has (products of
+bfloat16 weights do), a draft is company like any other: a near tie may fall the other way, and the
+output is one that the same engine may give without. The distribution sampled from is the model's.
+
 The guesses are looked up in the text itself (Saxena, "Prompt Lookup Decoding", 2023; Yang et al.,
 "Inference with Reference", 2023): an extraction copies from its input.
 """
