@@ -76,9 +76,9 @@ class OpTracer:
             return
         submitted_s, op = self._queued[event.branch].popleft()
         started_s = max(submitted_s, self._answered_s.get(event.branch, 0.0))
-        self._answered_s[event.branch] = time.perf_counter()
         args = _facts(event)
         self._tracer.record(f"{self._program}/{event.branch}", render_op(op), started_s, **args)
+        self._answered_s[event.branch] = time.perf_counter()
 
 
 def _facts(event: Done | Failed) -> dict[str, Any]:

@@ -242,6 +242,23 @@ def test_programs_inside_programs_take_no_turn() -> None:
     with_engine(use, max_open=1)
 
 
+def test_a_program_has_ended_when_all_its_branches_have() -> None:
+    """Its turn ends with it: nobody has to read what was not joined."""
+
+    @function
+    async def forks(s: State) -> None:
+        s += "go"
+        for fork in s.fork(3):
+            fork += gen("x", max_tokens=30, ignore_eos=True)
+
+    async def use(engine: AsyncEngine) -> None:
+        for _ in range(3):
+            state = await forks.arun(backend=engine)
+            assert state.usage.sampled == 90
+
+    with_engine(use, max_open=1)
+
+
 def test_streams_are_read_while_the_body_runs() -> None:
     @function
     def plain(s: State) -> None:
