@@ -254,6 +254,8 @@ def test_a_program_has_ended_when_all_its_branches_have() -> None:
     async def use(engine: AsyncEngine) -> None:
         for _ in range(3):
             state = await forks.arun(backend=engine)
+            await asyncio.sleep(0)
+            assert engine.num_open == 0
             assert state.usage.sampled == 90
 
     with_engine(use, max_open=1)

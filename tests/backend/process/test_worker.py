@@ -94,6 +94,14 @@ def test_commands_to_sessions_that_are_gone_are_ignored(worker: Worker) -> None:
         assert told(worker, command)
 
 
+def test_what_comes_for_a_session_that_is_closing_harms_nobody(worker: Worker, wire: Wire) -> None:
+    assert told(worker, messages.Open(1, SessionOptions(), 0))
+    worker._sessions[1]._is_closed = True  # as between a close and the engine's taking it up
+    assert told(worker, submitted(ir.Text(("a",))))
+    assert told(worker, messages.Call(5, "stats"))
+    assert wire.wait_for(messages.Returned).number == 5
+
+
 def test_an_engine_that_breaks_answers_and_says_why(
     worker: Worker, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,6 +119,7 @@ def test_an_engine_that_breaks_answers_and_says_why(
 def test_stop_answers_everything_first(worker: Worker, wire: Wire) -> None:
     assert told(worker, messages.Open(1, SessionOptions(), 0))
     assert told(worker, submitted(ir.Text(("a",))))
+    assert wire.wait_for(messages.Events).events  # they wait for nothing
     assert not told(worker, messages.Stop())
     *reports, last = wire.reports()
     assert isinstance(last, messages.Stopped)
