@@ -26,6 +26,8 @@ def forced_tokens(
     out: list[int] = []
     while True:
         data, path, special = _forced_bytes(automaton, state)
+        if not data and special is None:
+            return tuple(out)
         ids = _encode(trie, tokenizer, data)
         taken = sum(len(trie.token_bytes[i]) for i in ids)
         if special is None or taken < len(data):
