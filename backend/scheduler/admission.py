@@ -22,6 +22,10 @@ WINDOW = 16
 MAX_PASSED = 64
 """Sequences that one round passes over, each waiting for a prefill, before it ends."""
 
+GROWTH = 16
+"""Tokens kept free for each running sequence when another one is admitted: without, the newest
+would be preempted and admitted again step by step while memory is short."""
+
 NUM_RECENT = 4
 """Sequences that started last, whose nearest waiting relatives are always candidates."""
 
@@ -55,6 +59,8 @@ class Admission:
         self._recent: deque[Sequence] = deque(maxlen=NUM_RECENT)
         self._next_order = 0
         self._num_rounds = 0
+        self._num_changes = 0  # of the queue
+        self._stopped_at: tuple[int, int, int] | None = None  # the state in which nobody fitted
 
     # ---- the queue
 
@@ -68,12 +74,14 @@ class Admission:
         """Queue up again at its old place: a preempted sequence keeps the order of its arrival."""
         sequence.queued_at = time.monotonic()
         sequence.is_waiting = True
+        self._num_changes += 1
         self.waiting.add(sequence)
 
     def discard(self, sequence: Sequence) -> None:
         """Leave the queue. Idempotent."""
         if sequence.is_waiting:
             sequence.is_waiting = False
+            self._num_changes += 1
             self.waiting.remove(sequence)
 
     # ---- one round
@@ -90,8 +98,14 @@ class Admission:
         self._num_rounds += 1
         if self._num_rounds % DISPLACE_EVERY == 0:
             self._displace()
-        if len(self._running) < self._max_running:
-            _Round(self).run()
+        if len(self._running) == self._max_running or self._state() == self._stopped_at:
+            return
+        is_stopped = _Round(self).run()
+        self._stopped_at = self._state() if is_stopped else None
+
+    def _state(self) -> tuple[int, int, int]:
+        """While this stays the same, decodes only take memory: who did not fit does not now."""
+        return self._num_changes, len(self._running), self._cache.tree.num_cached
 
     def _displace(self) -> None:
         """Where the batch is full, preempt a long program's sequence for a short program's."""
@@ -145,22 +159,24 @@ class _Round:
             for relative in self._waiting.sharing_with(recent):
                 self._push(relative)
 
-    def run(self) -> None:
+    def run(self) -> bool:
+        """Admit; True if it ended because memory is short."""
         admission = self._admission
         while len(admission._running) < admission._max_running and self._num_passed < MAX_PASSED:
             is_fair = policy.is_fair_turn(admission.num_admitted) and bool(self._waiting)
             sequence = self._waiting.oldest if is_fair else self._next()
             if sequence is None:
-                return
+                return False
             cached_len = self._cached_len(sequence)
             if not is_fair and self._is_being_prefilled(sequence, cached_len):
                 self._num_passed += 1
                 continue
             if not self._fits(sequence, cached_len):
-                return
+                return True
             admission.start(sequence)
             self._num_reserved += sequence.num_pending
             self._note_prefill(sequence)
+        return False
 
     def _next(self) -> Sequence | None:
         """The most urgent candidate; each is looked at once a round."""
@@ -198,10 +214,10 @@ class _Round:
         return policy.should_wait(shared_len, cached_len)
 
     def _fits(self, sequence: Sequence, cached_len: int) -> bool:
-        """Whether there is memory for it and one more token of each running sequence.
+        """Whether there is memory for it and for GROWTH more tokens of each running sequence.
 
         What it finds cached stops being evictable; what the others still have to compute is taken.
         """
         running, cache = self._admission._running, self._admission._cache
-        needed = sequence.num_wanted - cached_len + len(running) + self._num_reserved
+        needed = sequence.num_wanted - cached_len + GROWTH * len(running) + self._num_reserved
         return not running or needed <= cache.num_available - cached_len
