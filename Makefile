@@ -17,6 +17,7 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m sestina.backend.grammar  # compiled here, not under the tracing of coverage
+	$(BIN)/python -m sestina.backend.models
 	$(BIN)/pytest -q -m "not slow" --cov --cov-report=term:skip-covered
 
 test-slow: $(STAMP)

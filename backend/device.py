@@ -9,6 +9,9 @@ import torch
 from sestina.lang.errors import InvalidParams
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+ON_CPU = {**DTYPES, "int8": torch.int8}
+"""What weights may be on a CPU; int8 ones are quantised at load."""
+
 _SPELLINGS = {"fp32": "float32", "f32": "float32", "bf16": "bfloat16"}
 
 
@@ -27,9 +30,12 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
     name = _SPELLINGS.get(name, name)
     if name == "auto":
         return torch.bfloat16 if computes_bfloat16(device) else torch.float32
-    if name not in DTYPES:
-        raise InvalidParams(f"dtype must be 'auto' or one of {', '.join(DTYPES)}, got {name!r}")
-    return DTYPES[name]
+    known = ON_CPU if device.type == "cpu" else DTYPES
+    if name not in known:
+        raise InvalidParams(
+            f"dtype on {device.type!r} must be 'auto' or one of {', '.join(known)}, got {name!r}"
+        )
+    return known[name]
 
 
 def computes_bfloat16(device: torch.device) -> bool:

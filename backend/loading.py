@@ -10,7 +10,7 @@ import torch
 from sestina.backend.batch import Model
 from sestina.backend.models.registry import build_model
 from sestina.backend.models.scripted import ScriptedModel
-from sestina.backend.models.tiny import tiny_llama
+from sestina.backend.models.tiny import random_tensors, tiny_config
 from sestina.backend.tokenizer import load_tokenizer
 from sestina.backend.tokenizer.base import Tokenizer
 from sestina.backend.tokenizer.byte import ByteTokenizer
@@ -41,7 +41,8 @@ def load_model(source: str | Path, *, dtype: torch.dtype, device: torch.device) 
     """
     if source == TINY:
         tokenizer = ByteTokenizer()
-        tiny = tiny_llama(vocab_size=tokenizer.vocab_size, dtype=dtype, device=device)
+        config = tiny_config(vocab_size=tokenizer.vocab_size)
+        tiny = build_model(config, random_tensors(config, seed=0), dtype=dtype, device=device)
         return LoadedModel(TINY, tiny, tokenizer)
     if source == SCRIPTED:
         tokenizer = ByteTokenizer(SCRIPTED_MERGES)

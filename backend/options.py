@@ -39,7 +39,8 @@ class EngineSettings(TypedDict, total=False):
 class EngineOptions:
     """Data only: it crosses to the worker's process as it is. InvalidParams when out of range.
 
-    dtype: "auto" (bfloat16 where the CPU computes in it, else float32), "float32", "bfloat16".
+    dtype: "auto" (bfloat16 where the CPU computes in it, else float32), "float32", "bfloat16", or
+        "int8" on a CPU: weights quantised at load, the fastest where one program runs alone.
     device: "auto", "cpu" or "cuda".
     max_total_tokens: size of the KV pool in tokens, all programs together.
     max_running / max_batch_tokens: sequences in the batch, and tokens of one forward pass.

@@ -242,6 +242,24 @@ def f32_max(typing: Any, a: Any, b: Any) -> Any:
 
 
 @builds
+def f32_div(typing: Any, a: Any, b: Any) -> Any:
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.fdiv(*args)
+
+    return f32x16(f32x16, f32x16), build
+
+
+@builds
+def f32_min(typing: Any, a: Any, b: Any) -> Any:
+    """NaN where b is."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.select(builder.fcmp_ordered("<", *args), *args)
+
+    return f32x16(f32x16, f32x16), build
+
+
+@builds
 def f32_fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
     """a * b + c, rounded once."""
 

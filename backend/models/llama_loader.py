@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sestina.backend.batch import ModelConfig
 from sestina.backend.models.llama import Llama, LlamaLayer
+from sestina.backend.models.packed_llama import LayerNames, PackedLlama, pack
 from sestina.backend.models.rope import inverse_frequencies
 from sestina.lang.errors import ModelError
 
@@ -73,6 +74,47 @@ def build_llama(
         norm=reader.norm("model.norm.weight"),
         lm_head=embedding if config.tie_embeddings else reader.matrix(HEAD),
     )
+
+
+def build_packed_llama(
+    config: ModelConfig, tensors: Mapping[str, Tensor], dtype: torch.dtype
+) -> PackedLlama:
+    """The same for a CPU, in the layouts of its kernels; dtype may be int8 too."""
+    frequencies = inverse_frequencies(config)
+    _check_config(config)
+    _check_names(config, tensors)
+    # What is quantised is first read as it is.
+    reading = torch.float32 if dtype is torch.int8 else dtype
+    reader = _Reader(tensors, expected_shapes(config), reading, torch.device("cpu"))
+    layers = [
+        LayerNames(
+            attention_norm=f"{prefix}.input_layernorm.weight",
+            qkv=(
+                f"{prefix}.self_attn.q_proj.weight",
+                f"{prefix}.self_attn.k_proj.weight",
+                f"{prefix}.self_attn.v_proj.weight",
+            ),
+            out=f"{prefix}.self_attn.o_proj.weight",
+            mlp_norm=f"{prefix}.post_attention_layernorm.weight",
+            gate=f"{prefix}.mlp.gate_proj.weight",
+            up=f"{prefix}.mlp.up_proj.weight",
+            down=f"{prefix}.mlp.down_proj.weight",
+        )
+        for prefix in (f"model.layers.{n}" for n in range(config.num_layers))
+    ]
+    decoder = pack(
+        config,
+        layers,
+        norm="model.norm.weight",
+        lm_head=EMBEDDING if config.tie_embeddings else HEAD,
+        embedding=EMBEDDING,
+        dtype=dtype,
+        read=lambda name: (
+            reader.norm(name) if name.endswith("norm.weight") else reader.matrix(name)
+        ),
+        bias=lambda name: reader.bias(f"{name.removesuffix('weight')}bias"),
+    )
+    return PackedLlama(config, dtype, frequencies, decoder)
 
 
 def _check_config(config: ModelConfig) -> None:

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from sestina.backend.batch import ModelConfig
-from sestina.backend.models.llama import Llama
-from sestina.backend.models.llama_loader import build_llama, expected_shapes
+from sestina.backend.models.llama_loader import build_packed_llama, expected_shapes
+from sestina.backend.models.packed_llama import PackedLlama
 
 
 def tiny_config(
@@ -46,9 +46,8 @@ def tiny_llama(
     num_kv_heads: int = 2,
     max_len: int = 2048,
     dtype: torch.dtype = torch.float32,
-    device: torch.device | None = None,
-) -> Llama:
-    """A Llama of random weights: same seed and sizes, same weights.
+) -> PackedLlama:
+    """A Llama of random weights on the CPU: same seed and sizes, same weights.
 
     The weights are scaled so that logits spread by about 2 and depend on the whole prefix, as a
     trained model's do; greedy continuations then have no near ties.
@@ -65,7 +64,7 @@ def tiny_llama(
         max_len=max_len,
     )
     tensors = random_tensors(config, seed)
-    return build_llama(config, tensors, dtype, device or torch.device("cpu"))
+    return build_packed_llama(config, tensors, dtype)
 
 
 def random_tensors(config: ModelConfig, seed: int) -> dict[str, Tensor]:

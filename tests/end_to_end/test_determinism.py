@@ -99,12 +99,9 @@ CIRCUMSTANCES: dict[str, dict[str, Any]] = {
 }
 
 ENGINES = {"scripted": scripted_engine, "tiny": tiny_engine}
-NOT_YET = pytest.mark.xfail(
-    strict=True, reason="linear and attention of few rows sum in another order than of many"
-)
 
 
-@pytest.fixture(scope="module", params=["scripted", pytest.param("tiny", marks=NOT_YET)])
+@pytest.fixture(scope="module", params=ENGINES)
 def make_engine(request: pytest.FixtureRequest) -> Callable[..., Engine]:
     return ENGINES[request.param]
 

@@ -43,11 +43,18 @@ def test_logits_equal_transformers(model_file: Path) -> None:
     tokens = torch.randint(
         0, checkpoint.config.vocab_size, (80,), generator=torch.Generator().manual_seed(0)
     )
+    model = transformers_model(model_file)
     with torch.no_grad():
-        want = transformers_model(model_file)(tokens[None]).logits[0]
+        theirs = model(tokens[None]).logits[0]
+        want = model.double()(tokens[None]).logits[0]
     cpu = torch.device("cpu")
     f32 = build_model(checkpoint.config, checkpoint.tensors, torch.float32, cpu)
-    torch.testing.assert_close(sequence_logits(f32, tokens.tolist()), want, rtol=0, atol=1e-4)
+    # Each sum of ours goes along k in one order, which rounds more than blocks of sums do.
+    error, least = (
+        (x - want).pow(2).mean().sqrt() for x in (sequence_logits(f32, tokens.tolist()), theirs)
+    )
+    assert error < 2 * least
+    assert error < 3e-5
     bf16 = build_model(checkpoint.config, checkpoint.tensors, torch.bfloat16, cpu)
     rounded = sequence_logits(bf16, tokens.tolist())
     assert (rounded - want).abs().max() < 0.03 * want.abs().max()

@@ -1,0 +1,97 @@
+"""Rows between the dtypes of packed weights and pools, and float32."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import types
+from numba.extending import overload
+
+from sestina.kernels import simd
+from sestina.kernels.linear.packed import TILE
+from sestina.kernels.numba_jit import jit as jit_reordering
+from sestina.kernels.numba_jit import jit_exact
+from sestina.kernels.numba_jit import jit_team as jit
+
+LOG2_E = 1.4426950408889634
+
+
+def embed(token_id: Any, embedding: Any, out: Any) -> None:
+    """out [C] float32 = row `token_id` of the packed embedding."""
+    raise NotImplementedError  # compiled code only: the overload below
+
+
+@overload(embed)
+def _embed(token_id: Any, embedding: Any, out: Any) -> Any:
+    side = {types.float32: 1, types.uint16: 2, types.int8: 4}[embedding.types[0].dtype]
+    as_float = _widen if side == 2 else _as_float
+
+    def embed(token_id: Any, embedding: Any, out: Any) -> None:
+        weights, scale = embedding.weights[0], embedding.scales[0, token_id]
+        width = weights.shape[0] // embedding.scales.shape[1]
+        first = token_id // TILE * TILE * width + token_id % TILE * side
+        for k in range(out.shape[0]):
+            at = first + k // side * side * TILE + k % side
+            out[k] = as_float(weights[at]) * scale
+
+    return embed
+
+
+def store(values: Any, out: Any) -> None:
+    """Write float32 into a pool of float32, or of bfloat16 bits (rounded to nearest, ties even)."""
+    raise NotImplementedError  # compiled code only: the overload below
+
+
+@overload(store)
+def _store(values: Any, out: Any) -> Any:
+    convert = _narrow if out.dtype is types.uint16 else _same
+
+    def store(values: Any, out: Any) -> None:
+        for d in range(values.shape[0]):
+            out[d] = convert(values[d])
+
+    return store
+
+
+@jit_reordering
+def sum_of_squares(x: Any, width: int) -> Any:
+    """Of the first `width` numbers, in one order for all rows of this width."""
+    total = np.float32(0.0)
+    for c in range(width):
+        total += x[c] * x[c]
+    return total
+
+
+@jit_exact
+def silu_mul(both: Any, at: int, out: Any, to: int) -> None:
+    """Sixteen of silu(gate) * up, from 16 gates at both[at] and their ups behind them."""
+    gate, up = simd.f32_load(both, at), simd.f32_load(both, at + 16)
+    power = simd.f32_mul(gate, simd.f32_splat(np.float32(-LOG2_E)))
+    power = simd.f32_min(simd.f32_splat(np.float32(126.0)), power)
+    below = simd.f32_add(simd.f32_splat(np.float32(1.0)), simd.f32_exp2(power))
+    simd.f32_store(simd.f32_div(simd.f32_mul(gate, up), below), out, to)
+
+
+@jit
+def _same(value: Any) -> Any:
+    return value
+
+
+@jit
+def _as_float(value: Any) -> Any:
+    return np.float32(value)
+
+
+@jit
+def _widen(bits: Any) -> Any:
+    return np.uint32(np.uint32(bits) << np.uint32(16)).view(np.float32)
+
+
+@jit
+def _narrow(value: Any) -> Any:
+    if value != value:
+        return np.uint16(0x7FC0)
+    bits = np.float32(value).view(np.uint32)
+    even = np.uint32(np.uint32(bits >> np.uint32(16)) & np.uint32(1))
+    return np.uint16(np.uint32(bits + np.uint32(0x7FFF) + even) >> np.uint32(16))
