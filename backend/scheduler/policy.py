@@ -137,7 +137,8 @@ def plan_chunks(
 
 
 PASS_ROWS = 8.0
-"""A forward pass costs about as much as so many of its rows (measured: docs/numbers.md)."""
+"""What a pass costs besides its rows, in guesses: their rows, masks and draws. With 24 there are
+fewer passes, and it takes no less time (docs/numbers.md)."""
 
 
 def draft_room(num_tokens: int, num_running: int, budget: int) -> int:
