@@ -105,16 +105,23 @@ def zero(typing: Any, tile: Any) -> Any:
     return types.void(tile), build
 
 
-@_builds
-def load(typing: Any, tile: Any, array: Any, index: Any, stride: Any) -> Any:
-    """Rows of 64 bytes, the first at an element of an array, each `stride` bytes after the last."""
+def _move(name: str) -> Any:
+    """Between a tile and rows of 64 bytes of an array, each `stride` bytes after the last."""
 
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = element_address(context, builder, signature, args, 1)
-        pointer = builder.bitcast(pointer, I8.as_pointer())
-        return _do(context, builder, "tileloadd64", I8(tile.literal_value), pointer, args[3])
+    @_builds
+    def move(typing: Any, tile: Any, array: Any, index: Any, stride: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            pointer = element_address(context, builder, signature, args, 1)
+            pointer = builder.bitcast(pointer, I8.as_pointer())
+            return _do(context, builder, name, I8(tile.literal_value), pointer, args[3])
 
-    return types.void(tile, array, types.intp, types.intp), build
+        return types.void(tile, array, types.intp, types.intp), build
+
+    return move
+
+
+load, store = _move("tileloadd64"), _move("tilestored64")
+"""(tile, array, index of the first element, stride)"""
 
 
 @_builds
@@ -130,38 +137,24 @@ def prefetch(typing: Any, array: Any, index: Any) -> Any:
     return types.void(array, types.intp), build
 
 
-@_builds
-def store(typing: Any, tile: Any, array: Any, index: Any, stride: Any) -> Any:
-    """The opposite of `load`."""
+def _dot(name: str) -> Any:
+    """sums[m, n] += left[m, k] * right[k, n], all three named by their tiles."""
 
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = element_address(context, builder, signature, args, 1)
-        pointer = builder.bitcast(pointer, I8.as_pointer())
-        return _do(context, builder, "tilestored64", I8(tile.literal_value), pointer, args[3])
+    @_builds
+    def dot(typing: Any, sums: Any, left: Any, right: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            tiles = [I8(tile.literal_value) for tile in (sums, left, right)]
+            return _do(context, builder, name, *tiles)
 
-    return types.void(tile, array, types.intp, types.intp), build
+        return types.void(sums, left, right), build
 
-
-@_builds
-def dot_i8(typing: Any, sums: Any, left: Any, right: Any) -> Any:
-    """sums[m, n] += left[m, k] * right[k, n], int8 into int32."""
-
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        tiles = [I8(tile.literal_value) for tile in (sums, left, right)]
-        return _do(context, builder, "tdpbssd", *tiles)
-
-    return types.void(sums, left, right), build
+    return dot
 
 
-@_builds
-def dot_bf16(typing: Any, sums: Any, left: Any, right: Any) -> Any:
-    """sums[m, n] += left[m, k] * right[k, n], bfloat16 into float32; denormals count as zero."""
-
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        tiles = [I8(tile.literal_value) for tile in (sums, left, right)]
-        return _do(context, builder, "tdpbf16ps", *tiles)
-
-    return types.void(sums, left, right), build
+dot_i8 = _dot("tdpbssd")
+"""int8 into int32"""
+dot_bf16 = _dot("tdpbf16ps")
+"""bfloat16 into float32; denormals count as zero"""
 
 
 @_builds
@@ -177,5 +170,10 @@ def scratch(typing: Any) -> Any:
 
 
 def _do(context: Any, builder: ir.IRBuilder, name: str, *args: Any) -> Any:
-    call(builder, "llvm.x86." + name, ir.VoidType(), args)
+    instruction(builder, name, *args)
     return context.get_dummy_value()
+
+
+def instruction(builder: ir.IRBuilder, name: str, *args: Any) -> None:
+    """One of the tiles' instructions, by LLVM's name for it."""
+    call(builder, "llvm.x86." + name, ir.VoidType(), args)

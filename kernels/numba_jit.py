@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -22,42 +22,51 @@ def jit(function: AnyFunction) -> AnyFunction:
     One thread on purpose: an OpenMP team of numba's beside torch's makes both collapse as soon as
     they outnumber the cores. The compiled form is independent of the values and of the batch size.
     """
-    options = numba.njit(cache=True, nogil=True, fastmath=set(REASSOCIATE), error_model="numpy")
-    return cast(AnyFunction, options(function))
+    return _compiled(function, fastmath=set(REASSOCIATE))
+
+
+def jit_exact(function: AnyFunction) -> AnyFunction:
+    """`jit` for arithmetic whose order matters: only a * b + c may be fused."""
+    return _compiled(function, fastmath={"contract"})
 
 
 def jit_team(function: AnyFunction) -> AnyFunction:
     """`jit_exact` for functions that many items a second go through, and that make no arrays.
 
     Without numba's reference counting, which costs an atomic operation wherever an array is taken
-    from a tuple or cut from another; whoever calls from Python holds the arrays. Compiled again
-    when any kernel's file has changed: numba itself looks at the function's own file only, though
-    it compiles what other files define into it.
+    from a tuple or cut from another; whoever calls from Python holds the arrays.
     """
-    options: dict[str, Any] = {
-        "cache": True,
-        "nogil": True,
-        "fastmath": {"contract"},
-        "error_model": "numpy",
-        "_nrt": False,
-    }
-    compiled: Any = numba.njit(**options)(function)
-    compiled._cache._cache_file._source_stamp = _stamp()
+    return _compiled(function, fastmath={"contract"}, _nrt=False)
+
+
+def _compiled(function: AnyFunction, **options: Any) -> AnyFunction:
+    compiled = numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
+    keep_for(_stamp(), compiled)
     return cast(AnyFunction, compiled)
 
 
-@functools.cache
-def _stamp() -> tuple[tuple[str, int, int], ...]:
-    """Names, times and sizes of the files of all kernels."""
-    folder = Path(__file__).parent
-    stats = [(str(path.relative_to(folder)), path.stat()) for path in sorted(folder.rglob("*.py"))]
+Stamp = tuple[tuple[str, int, int], ...]
+
+
+def keep_for(stamp: Stamp, compiled: Any) -> None:
+    """Keep what is compiled only while the files that its code comes from have this stamp.
+
+    Numba looks at the function's own file only, though it compiles what other files define into
+    it: after an update, stale code would run, and say what no source says.
+    """
+    compiled._cache._cache_file._source_stamp = stamp
+
+
+def stamp_of(files: Iterable[Path]) -> Stamp:
+    """Names, times and sizes of files, in their order."""
+    stats = [(path.name, path.stat()) for path in files]
     return tuple((name, stat.st_mtime_ns, stat.st_size) for name, stat in stats)
 
 
-def jit_exact(function: AnyFunction) -> AnyFunction:
-    """`jit` for arithmetic whose order matters: only a * b + c may be fused."""
-    options = numba.njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
-    return cast(AnyFunction, options(function))
+@functools.cache
+def _stamp() -> Stamp:
+    """Of all kernels, which are compiled into one another."""
+    return stamp_of(sorted(Path(__file__).parent.rglob("*.py")))
 
 
 @jit_exact

@@ -6,7 +6,7 @@ inside compiled code, and each becomes one or two instructions:
 
     total = f32_zero()
     for k in range(0, width, 16):
-        total = f32_fma(f32_load(x, k), f32_load(w, k), total)
+        total = f32_add(total, f32_mul(f32_load(x, k), f32_load(w, k)))
     return f32_sum(total)
 
 Arrays are addressed as if flat, by the number of an element counted through all axes (no bounds
@@ -40,8 +40,6 @@ class Vector(types.Type):
 
 f32x16 = Vector("f32x16", F32, 16)
 i32x16 = Vector("i32x16", I32, 16)
-i16x32 = Vector("i16x32", I16, 32)
-bf16x32 = Vector("bf16x32", I16, 32)  # as bits
 
 
 @register_model(Vector)
@@ -115,18 +113,6 @@ def f32_load(typing: Any, array: Any, index: Any) -> Any:
 
 
 @builds
-def f32_load_bf16(typing: Any, array: Any, index: Any) -> Any:
-    """16 lanes of an array of bfloat16 bits (uint16), widened."""
-
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = element_address(context, builder, signature, args)
-        bits = builder.zext(load(builder, pointer, ir.VectorType(I16, 16)), i32x16.llvm)
-        return builder.bitcast(builder.shl(bits, constant(16, i32x16)), f32x16.llvm)
-
-    return f32x16(array, types.intp), build
-
-
-@builds
 def f32_store(typing: Any, value: Any, array: Any, index: Any) -> Any:
     """Write 16 lanes into a float32 array."""
 
@@ -136,18 +122,6 @@ def f32_store(typing: Any, value: Any, array: Any, index: Any) -> Any:
         )
 
     return types.void(f32x16, array, types.intp), build
-
-
-@builds
-def bf16_store(typing: Any, value: Any, array: Any, index: Any) -> Any:
-    """Write 32 lanes into an array of bfloat16 bits (uint16)."""
-
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return store(
-            context, builder, args[0], element_address(context, builder, signature, args, 1)
-        )
-
-    return types.void(bf16x32, array, types.intp), build
 
 
 @builds
@@ -165,27 +139,6 @@ def f32_load_first(typing: Any, array: Any, index: Any, count: Any) -> Any:
         return call(builder, name, f32x16.llvm, [pointer, I32(1), wanted, nothing])
 
     return f32x16(array, types.intp, types.intp), build
-
-
-@builds
-def i16_store(typing: Any, value: Any, array: Any, index: Any) -> Any:
-    """Write the lower 16 bits of 16 int32 lanes into an int16 array."""
-    return _store_narrow(I16, array)
-
-
-@builds
-def i8_store(typing: Any, value: Any, array: Any, index: Any) -> Any:
-    """Write the lower 8 bits of 16 int32 lanes into an int8 array."""
-    return _store_narrow(I8, array)
-
-
-def _store_narrow(lane: ir.Type, array: Any) -> Any:
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        value = builder.trunc(args[0], ir.VectorType(lane, 16))
-        pointer = element_address(context, builder, signature, args, 1)
-        return store(context, builder, value, pointer)
-
-    return types.void(i32x16, array, types.intp), build
 
 
 # ---- one float32 per lane ---------------------------------------------------------------------
@@ -209,64 +162,35 @@ def f32_splat(typing: Any, value: Any) -> Any:
     return f32x16(types.float32), build
 
 
-@builds
-def f32_add(typing: Any, a: Any, b: Any) -> Any:
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.fadd(*args)
+def lane_by_lane(vector: Vector, operation: Callable[[ir.IRBuilder, Any, Any], Any]) -> Any:
+    """A call of compiled code that makes one vector of two of the same kind."""
 
-    return f32x16(f32x16, f32x16), build
+    @builds
+    def joined(typing: Any, a: Any, b: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return operation(builder, *args)
 
+        return vector(vector, vector), build
 
-@builds
-def f32_sub(typing: Any, a: Any, b: Any) -> Any:
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.fsub(*args)
-
-    return f32x16(f32x16, f32x16), build
+    return joined
 
 
-@builds
-def f32_mul(typing: Any, a: Any, b: Any) -> Any:
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.fmul(*args)
-
-    return f32x16(f32x16, f32x16), build
+def _larger(builder: ir.IRBuilder, a: Any, b: Any) -> Any:
+    return builder.select(builder.fcmp_ordered(">", a, b), a, b)
 
 
-@builds
-def f32_max(typing: Any, a: Any, b: Any) -> Any:
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.select(builder.fcmp_ordered(">", *args), *args)
-
-    return f32x16(f32x16, f32x16), build
+def _smaller(builder: ir.IRBuilder, a: Any, b: Any) -> Any:
+    return builder.select(builder.fcmp_ordered("<", a, b), a, b)
 
 
-@builds
-def f32_div(typing: Any, a: Any, b: Any) -> Any:
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.fdiv(*args)
-
-    return f32x16(f32x16, f32x16), build
-
-
-@builds
-def f32_min(typing: Any, a: Any, b: Any) -> Any:
-    """NaN where b is."""
-
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.select(builder.fcmp_ordered("<", *args), *args)
-
-    return f32x16(f32x16, f32x16), build
-
-
-@builds
-def f32_fma(typing: Any, a: Any, b: Any, c: Any) -> Any:
-    """a * b + c, rounded once."""
-
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return call(builder, "llvm.fma.v16f32", f32x16.llvm, args)
-
-    return f32x16(f32x16, f32x16, f32x16), build
+f32_add = lane_by_lane(f32x16, ir.IRBuilder.fadd)
+f32_sub = lane_by_lane(f32x16, ir.IRBuilder.fsub)
+f32_mul = lane_by_lane(f32x16, ir.IRBuilder.fmul)
+f32_div = lane_by_lane(f32x16, ir.IRBuilder.fdiv)
+f32_max = lane_by_lane(f32x16, _larger)
+"""The larger one; b where either is NaN."""
+f32_min = lane_by_lane(f32x16, _smaller)
+"""The smaller one; b where either is NaN."""
 
 
 @builds
@@ -274,7 +198,7 @@ def f32_sum(typing: Any, a: Any) -> Any:
     """The lanes' sum, pairs first: ((0+8)+(4+12)) + ..., the same on all CPUs."""
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _fold(builder, args[0], builder.fadd)
+        return fold(builder, args[0], builder.fadd)
 
     return types.float32(f32x16), build
 
@@ -284,10 +208,7 @@ def f32_top(typing: Any, a: Any) -> Any:
     """The largest lane."""
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        def larger(a: Any, b: Any) -> Any:
-            return builder.select(builder.fcmp_ordered(">", a, b), a, b)
-
-        return _fold(builder, args[0], larger)
+        return fold(builder, args[0], functools.partial(_larger, builder))
 
     return types.float32(f32x16), build
 
@@ -343,202 +264,6 @@ f32_exp2_rough = _exp2((5.500893148e-02, 2.422109662e-01, 6.932829278e-01, 1.0))
 """`f32_exp2` to 1.0e-04: for a result that goes on in bfloat16; 2**n is exact."""
 
 
-# ---- integers, and bfloat16 -------------------------------------------------------------------
-
-
-@builds
-def i32_zero(typing: Any) -> Any:
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return ir.Constant(i32x16.llvm, None)
-
-    return i32x16(), build
-
-
-def dot_i16(builder: ir.IRBuilder, total: Any, a: Any, b: Any) -> Any:
-    """total[i] + a[2i] * b[2i] + a[2i + 1] * b[2i + 1], int16 in int32; wraps around."""
-    if has_feature("avx512vnni"):
-        a, b = (builder.bitcast(arg, i32x16.llvm) for arg in (a, b))
-        return call(builder, "llvm.x86.avx512.vpdpwssd.512", i32x16.llvm, [total, a, b])
-    a, b = (builder.sext(arg, ir.VectorType(I32, 32)) for arg in (a, b))
-    return builder.add(total, builder.add(*_pairs(builder, builder.mul(a, b))))
-
-
-def add_pairs(builder: ir.IRBuilder, a: Any, b: Any) -> Any:
-    """a[0] + a[1], a[2] + a[3], ..., then those of b."""
-    every = ir.VectorType(I32, 16)
-    sides = [
-        builder.shuffle_vector(a, b, ir.Constant(every, list(range(side, 32, 2))))
-        for side in (0, 1)
-    ]
-    return builder.add(*sides)
-
-
-@builds
-def i32_size_of_f32(typing: Any, a: Any) -> Any:
-    """The bits of |a|: integers in the order of the numbers, infinity and NaN last."""
-
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        bits = builder.bitcast(args[0], i32x16.llvm)
-        return builder.and_(bits, constant(0x7FFFFFFF, i32x16))
-
-    return i32x16(f32x16), build
-
-
-@builds
-def i32_max(typing: Any, a: Any, b: Any) -> Any:
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _larger(builder, *args)
-
-    return i32x16(i32x16, i32x16), build
-
-
-@builds
-def i32_top(typing: Any, a: Any) -> Any:
-    """The largest lane."""
-
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _fold(builder, args[0], functools.partial(_larger, builder))
-
-    return types.int32(i32x16), build
-
-
-def _larger(builder: ir.IRBuilder, a: Any, b: Any) -> Any:
-    return builder.select(builder.icmp_signed(">", a, b), a, b)
-
-
-@builds
-def i32_rint(typing: Any, a: Any) -> Any:
-    """The nearest integers, ties to even; of numbers that int32 holds."""
-
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.fptosi(call(builder, "llvm.rint.v16f32", f32x16.llvm, args), i32x16.llvm)
-
-    return i32x16(f32x16), build
-
-
-@builds
-def i32_load(typing: Any, array: Any, index: Any) -> Any:
-    """16 lanes of an int32 array."""
-
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return load(builder, element_address(context, builder, signature, args), i32x16.llvm)
-
-    return i32x16(array, types.intp), build
-
-
-@builds
-def i32_high(typing: Any, a: Any) -> Any:
-    """a / 128, rounded to nearest: what times 128 leaves a rest in -64..63."""
-
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.ashr(builder.add(args[0], constant(64, i32x16)), constant(7, i32x16))
-
-    return i32x16(i32x16), build
-
-
-@builds
-def i32_low(typing: Any, a: Any, high: Any) -> Any:
-    """a - 128 * high."""
-
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.sub(args[0], builder.shl(args[1], constant(7, i32x16)))
-
-    return i32x16(i32x16, i32x16), build
-
-
-@builds
-def i32_join(typing: Any, high: Any, low: Any) -> Any:
-    """128 * high + low."""
-
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.add(builder.shl(args[0], constant(7, i32x16)), args[1])
-
-    return i32x16(i32x16, i32x16), build
-
-
-@builds
-def f32_of_i32(typing: Any, a: Any) -> Any:
-    """Rounded to nearest."""
-
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.sitofp(args[0], f32x16.llvm)
-
-    return f32x16(i32x16), build
-
-
-@builds
-def bf16_of_f32(typing: Any, a: Any, b: Any) -> Any:
-    """The lanes of a, then those of b, rounded to nearest even; of finite numbers.
-
-    The instruction flushes denormals.
-    """
-
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        if has_feature("avx512bf16"):
-            name, pairs = "llvm.x86.avx512bf16.cvtne2ps2bf16.512", ir.VectorType(Bfloat(), 32)
-            return builder.bitcast(call(builder, name, pairs, args[::-1]), bf16x32.llvm)
-        order = ir.Constant(ir.VectorType(I32, 32), list(range(32)))
-        bits = builder.bitcast(builder.shuffle_vector(*args, order), ir.VectorType(I32, 32))
-        many = {"typ": ir.VectorType(I32, 32)}
-        last = builder.and_(builder.lshr(bits, splat_of(16, **many)), splat_of(1, **many))
-        rounded = builder.add(bits, builder.add(last, splat_of(0x7FFF, **many)))
-        return builder.trunc(builder.lshr(rounded, splat_of(16, **many)), bf16x32.llvm)
-
-    return bf16x32(f32x16, f32x16), build
-
-
-@builds
-def i32_bf16_of_f32(typing: Any, a: Any) -> Any:
-    """bfloat16 bits in the lower half of each lane, rounded to nearest even; NaN stays NaN."""
-
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        bits, shift = builder.bitcast(args[0], i32x16.llvm), constant(16, i32x16)
-        last = builder.and_(builder.lshr(bits, shift), constant(1, i32x16))
-        rounded = builder.add(bits, builder.add(last, constant(0x7FFF, i32x16)))
-        is_nan = builder.fcmp_unordered("uno", args[0], args[0])
-        return builder.select(is_nan, constant(0x7FC0, i32x16), builder.lshr(rounded, shift))
-
-    return i32x16(f32x16), build
-
-
-def dot_bf16(builder: ir.IRBuilder, total: Any, a: Any, b: Any) -> Any:
-    """total[i] + a[2i] * b[2i] + a[2i + 1] * b[2i + 1] in float32.
-
-    The instruction flushes denormals and rounds each step; the plain form rounds as float32 does.
-    """
-    if has_feature("avx512bf16"):
-        name, pairs = "llvm.x86.avx512bf16.dpbf16ps.512", ir.VectorType(Bfloat(), 32)
-        a, b = (builder.bitcast(arg, pairs) for arg in (a, b))
-        return call(builder, name, f32x16.llvm, [total, a, b])
-    return _bf16_dot_plain(builder, total, a, b)
-
-
-def _bf16_dot_plain(builder: ir.IRBuilder, total: Any, a: Any, b: Any) -> Any:
-    """The odd numbers are the upper halves of 32-bit words, the even ones the lower."""
-    a, b = (builder.bitcast(bits, i32x16.llvm) for bits in (a, b))
-    upper = constant(-65536, i32x16)
-    for part in (
-        lambda bits: builder.and_(bits, upper),
-        lambda bits: builder.shl(bits, constant(16, i32x16)),
-    ):
-        x, y = (builder.bitcast(part(bits), f32x16.llvm) for bits in (a, b))
-        total = call(builder, "llvm.fma.v16f32", f32x16.llvm, [x, y, total])
-    return total
-
-
-class Bfloat(ir.Type):  # type: ignore[misc]
-    """LLVM's bfloat, which llvmlite has no name for."""
-
-    def _to_string(self) -> str:
-        return "bfloat"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Bfloat)
-
-    def __hash__(self) -> int:
-        return hash(Bfloat)
-
-
 # ---- building blocks --------------------------------------------------------------------------
 
 
@@ -556,18 +281,7 @@ def splat(builder: ir.IRBuilder, value: Any, count: int) -> Any:
     return builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(I32, count), None))
 
 
-def _pairs(builder: ir.IRBuilder, value: Any) -> list[Any]:
-    """The even lanes and the odd ones."""
-    half = ir.VectorType(I32, value.type.count // 2)
-    return [
-        builder.shuffle_vector(
-            value, value, ir.Constant(half, list(range(side, value.type.count, 2)))
-        )
-        for side in (0, 1)
-    ]
-
-
-def _fold(builder: ir.IRBuilder, value: Any, join: Any) -> Any:
+def fold(builder: ir.IRBuilder, value: Any, join: Any) -> Any:
     """All lanes joined, upper half onto lower half."""
     while value.type.count > 1:
         half = value.type.count // 2

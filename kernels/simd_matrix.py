@@ -16,11 +16,8 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from sestina.kernels import simd
+from sestina.kernels import amx, simd, simd_narrow
 from sestina.kernels.simd import I8, I16, I32, I64, builds, f32x16, has_feature, i32x16
-
-TILE_ROWS = 16
-"""Rows of an AMX tile; each holds 16 words."""
 
 
 def is_bf16(array: Any) -> bool:
@@ -201,21 +198,22 @@ def _transpose(builder: ir.IRBuilder, lines: list[Any]) -> list[Any]:
 
 # ---- products ---------------------------------------------------------------------------------
 
-Operands = tuple[Any, Any, Any]  # array, first element, elements between rows
+Matrix = tuple[Any, Any]  # address of the first element, and elements from one row to the next
 
 
-def block_product(num_rows: int, num_lines: int, pairs: bool) -> Callable[..., None]:
+def block_product(num_rows: int, num_lines: int) -> Callable[..., None]:
     """A function for numba: C (+)= A B, with C `num_rows` x 16 `num_lines` held in registers.
 
-    product(A, B, C: array, first, stride each, depth, fresh): A [num_rows, depth] words, B [depth,
-    16 num_lines] words, C float32. `fresh` starts from 0 and not from what C holds. Each element
-    of C sums over k in order, from C on, whatever `num_rows` and `num_lines` are.
+    product(A, B, C: array, first, stride each, depth, fresh, pairs): A [num_rows, depth] words, B
+    [depth, 16 num_lines] words, C float32. `fresh` starts from 0 and not from what C holds; `pairs`
+    says that words are two bfloat16 and not a float32. Each element of C sums over k in order, from
+    C on, whatever `num_rows` and `num_lines` are.
     """
 
     @builds
     def product(
         typing: Any, a: Any, a_at: Any, a_stride: Any, b: Any, b_at: Any, b_stride: Any,
-        c: Any, c_at: Any, c_stride: Any, depth: Any, fresh: Any,
+        c: Any, c_at: Any, c_stride: Any, depth: Any, fresh: Any, pairs: Any,
     ) -> Any:  # fmt: skip
         def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             a, b, c = (_matrix(context, builder, signature, args, first) for first in (0, 3, 6))
@@ -228,19 +226,11 @@ def block_product(num_rows: int, num_lines: int, pairs: bool) -> Callable[..., N
                 old = simd.load(builder, _at(builder, c, I64(i), 16 * j), f32x16.llvm)
                 nothing = ir.Constant(f32x16.llvm, None)
                 builder.store(builder.select(args[10], nothing, old), total)
-            with cgutils.for_range(builder, args[9]) as loop:
-                lines = [
-                    simd.load(builder, _at(builder, b, loop.index, 16 * j), i32x16.llvm)
-                    for j in range(num_lines)
-                ]
-                for i in range(num_rows):
-                    base = _at(builder, a, I64(i), 0)
-                    word = simd.load(builder, builder.gep(base, [loop.index]), I32)
-                    word = simd.splat(builder, word, 16)
-                    for j, line in enumerate(lines):
-                        total = totals[i, j]
-                        value = _multiply_add(builder, word, line, builder.load(total), pairs)
-                        builder.store(value, total)
+            with builder.if_else(args[11]) as (two_each, one_each):
+                with two_each:
+                    _add_products(builder, a, b, totals, args[9], _dot_pairs)
+                with one_each:
+                    _add_products(builder, a, b, totals, args[9], _multiply_add)
             for (i, j), total in totals.items():
                 place = _at(builder, c, I64(i), 16 * j)
                 simd.store(context, builder, builder.load(total), place)
@@ -248,13 +238,30 @@ def block_product(num_rows: int, num_lines: int, pairs: bool) -> Callable[..., N
 
         whole = types.intp
         kinds = [kind for array in (a, b, c) for kind in (array, whole, whole)]
-        return types.void(*kinds, whole, types.boolean), build
+        return types.void(*kinds, whole, types.boolean, types.boolean), build
 
     return product  # type: ignore[no-any-return]
 
 
-def _matrix(context: Any, builder: Any, signature: Any, args: Any, first: int) -> Any:
-    """Address of the first element, and elements from one row to the next."""
+def _add_products(
+    builder: Any, a: Matrix, b: Matrix, totals: dict[tuple[int, int], Any], depth: Any, add: Any
+) -> None:
+    """totals[i, j] = add(word of A, 16 words of B, totals[i, j]), for all k in order."""
+    rows, columns = (sorted(set(places)) for places in zip(*totals, strict=True))
+    with cgutils.for_range(builder, depth) as loop:
+        lines = [
+            simd.load(builder, _at(builder, b, loop.index, 16 * j), i32x16.llvm) for j in columns
+        ]
+        for i in rows:
+            base = _at(builder, a, I64(i), 0)
+            word = simd.load(builder, builder.gep(base, [loop.index]), I32)
+            word = simd.splat(builder, word, 16)
+            for j, line in zip(columns, lines, strict=True):
+                total = totals[i, j]
+                builder.store(add(builder, word, line, builder.load(total)), total)
+
+
+def _matrix(context: Any, builder: Any, signature: Any, args: Any, first: int) -> Matrix:
     return simd.element_address(context, builder, signature, args, first), args[first + 2]
 
 
@@ -263,11 +270,13 @@ def _at(builder: ir.IRBuilder, matrix: Any, row: Any, column: int) -> Any:
     return builder.gep(start, [builder.add(builder.mul(row, stride), I64(column))])
 
 
-def _multiply_add(builder: ir.IRBuilder, word: Any, line: Any, total: Any, pairs: bool) -> Any:
-    if pairs:
-        halves = ir.VectorType(I16, 32)
-        a, b = builder.bitcast(word, halves), builder.bitcast(line, halves)
-        return simd.dot_bf16(builder, total, a, b)
+def _dot_pairs(builder: ir.IRBuilder, word: Any, line: Any, total: Any) -> Any:
+    halves = ir.VectorType(I16, 32)
+    a, b = builder.bitcast(word, halves), builder.bitcast(line, halves)
+    return simd_narrow.dot_bf16(builder, total, a, b)
+
+
+def _multiply_add(builder: ir.IRBuilder, word: Any, line: Any, total: Any) -> Any:
     a, b = builder.bitcast(word, f32x16.llvm), builder.bitcast(line, f32x16.llvm)
     return simd.call(builder, "llvm.fma.v16f32", f32x16.llvm, [a, b, total])
 
@@ -281,9 +290,9 @@ def tiles_begin(typing: Any, array: Any) -> Any:
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         if has_feature("amx-tile"):
-            rows = bytes([1] + 15 * [0] + 8 * [64, 0] + 16 * [0] + 8 * [TILE_ROWS] + 8 * [0])
+            rows = bytes([1] + 15 * [0] + 8 * [64, 0] + 16 * [0] + 8 * [amx.ROWS] + 8 * [0])
             setup = context.insert_const_bytes(builder.module, rows)
-            _tile(builder, "ldtilecfg", [setup])
+            amx.instruction(builder, "ldtilecfg", setup)
         return context.get_dummy_value()
 
     return types.void(array), build
@@ -295,7 +304,7 @@ def tiles_end(typing: Any, array: Any) -> Any:
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         if has_feature("amx-tile"):
-            _tile(builder, "tilerelease", [])
+            amx.instruction(builder, "tilerelease")
         return context.get_dummy_value()
 
     return types.void(array), build
@@ -320,7 +329,7 @@ def tile_product(num_lines: int) -> Callable[..., None]:
             with builder.if_else(args[10]) as (new, old):
                 with new:
                     for j in range(num_lines):
-                        _tile(builder, "tilezero", [I8(j)])
+                        amx.instruction(builder, "tilezero", I8(j))
                 with old:
                     for j in range(num_lines):
                         _tile_move(builder, "tileloadd64", j, _at(builder, c, I64(0), 16 * j), c)
@@ -330,7 +339,7 @@ def tile_product(num_lines: int) -> Callable[..., None]:
                 for j in range(num_lines):
                     place = 5 + j % 3
                     _tile_move(builder, "tileloadd64", place, _at(builder, b, k, 16 * j), b)
-                    _tile(builder, "tdpbf16ps", [I8(j), I8(4), I8(place)])
+                    amx.instruction(builder, "tdpbf16ps", I8(j), I8(4), I8(place))
             for j in range(num_lines):
                 _tile_move(builder, "tilestored64", j, _at(builder, c, I64(0), 16 * j), c)
             return context.get_dummy_value()
@@ -342,11 +351,7 @@ def tile_product(num_lines: int) -> Callable[..., None]:
     return product  # type: ignore[no-any-return]
 
 
-def _tile(builder: ir.IRBuilder, name: str, arguments: list[Any]) -> None:
-    simd.call(builder, f"llvm.x86.{name}", ir.VoidType(), arguments)
-
-
 def _tile_move(builder: ir.IRBuilder, name: str, tile: int, start: Any, matrix: Any) -> None:
     """Between tile `tile` and 16 rows from `start` on; the instruction's stride is in bytes."""
     place = builder.bitcast(start, I8.as_pointer())
-    _tile(builder, name, [I8(tile), place, builder.mul(matrix[1], I64(4))])
+    amx.instruction(builder, name, I8(tile), place, builder.mul(matrix[1], I64(4)))

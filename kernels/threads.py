@@ -12,7 +12,6 @@ them alone, so results do not depend on the number.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -30,15 +29,11 @@ NEXT, DONE = 0, 8
 SPINS = 2000
 """Looks at a counter (some 50 us) before a waiting thread offers its core to others."""
 
-MAX_THREADS = 16
-
 
 class Team:
     """The threads of one model. Only one thread may call `run` at a time."""
 
-    def __init__(self, num_threads: int | None = None) -> None:
-        if num_threads is None:
-            num_threads = min(len(os.sched_getaffinity(0)), MAX_THREADS)
+    def __init__(self, num_threads: int) -> None:
         self.num_threads = num_threads
         self._others = ThreadPoolExecutor(max(1, num_threads - 1), "sestina-kernel")
 
@@ -48,14 +43,10 @@ class Team:
         The function releases the GIL, draws its items from `counters`, and on thread 0 returns
         only when all items are done. The others may still be on their way out, or not yet in.
         """
-        counters = new_counters()
+        counters = np.zeros(16, np.int64)
         for thread in range(1, self.num_threads):
             self._others.submit(function, counters, thread, *args)
         function(counters, 0, *args)
-
-
-def new_counters() -> NDArray[np.int64]:
-    return np.zeros(16, np.int64)
 
 
 _yield_core = types.ExternalFunction("sched_yield", types.int32())

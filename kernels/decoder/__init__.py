@@ -6,8 +6,8 @@ has some 300 operations of a few microseconds, each of which would pay for all t
 
 Weights are packed (`linear.packed`) in float32, bfloat16 or int8. Activations are float32; a
 matrix reads them in the form that goes with its weights. Keys and values are float32 beside
-float32 weights, else bfloat16. Everything but a matrix product of bfloat16 on CPUs with matrix
-tiles is computed in an order that does not depend on the batch, so a token's logits do not either.
+float32 weights, else bfloat16. All is computed in an order that does not depend on the batch, so
+the bits of a token's logits do not either, in any of the three dtypes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sestina.kernels.decoder.shapes import Buffers, Inputs, Items, Shape, Weight
 from sestina.kernels.paged_attention.lanes import scratch_len
 from sestina.kernels.threads import Team
 
-__all__ = ["Decoder", "Inputs", "Shape", "Weights"]
+__all__ = ["Decoder", "Shape", "Weights", "runs_of"]
 
 RUN_LEN = 128
 """New tokens of one sequence that one attention item takes, so that long prefills are shared."""
@@ -33,7 +33,7 @@ RUN_LEN = 128
 class Decoder:
     """One model's weights, its threads and their room to work in; one call at a time."""
 
-    def __init__(self, shape: Shape, weights: Weights, num_threads: int | None = None) -> None:
+    def __init__(self, shape: Shape, weights: Weights, num_threads: int) -> None:
         self._shape = shape
         self._weights = weights
         self._team = Team(num_threads)
@@ -114,15 +114,14 @@ def runs_of(query_start: Tensor, seq_lens: Tensor, table_rows: Tensor) -> NDArra
 
     The rows of a `Batch`, cut into runs of up to RUN_LEN new tokens.
     """
-    runs: list[tuple[int, int, int, int]] = []
-    starts, lens, rows = query_start.tolist(), seq_lens.tolist(), table_rows.tolist()
-    for b, (row, seq_len) in enumerate(zip(rows, lens, strict=True)):
-        begin, end = starts[b], starts[b + 1]
-        runs.extend(
-            (row, first, min(first + RUN_LEN, end), seq_len - (end - first) + 1)
-            for first in range(begin, end, RUN_LEN)
-        )
-    return np.array(runs, np.int32)
+    starts, lens, rows = query_start.numpy(), seq_lens.numpy(), table_rows.numpy()
+    counts = -(-np.diff(starts) // RUN_LEN)  # of each row's runs
+    owners = np.repeat(np.arange(len(counts)), counts)
+    places = np.arange(len(owners)) - (np.cumsum(counts) - counts)[owners]
+    firsts, ends = starts[owners] + RUN_LEN * places, starts[owners + 1]
+    seen = lens[owners] - (ends - firsts) + 1
+    runs = (rows[owners], firsts, np.minimum(firsts + RUN_LEN, ends), seen)
+    return np.stack(runs, axis=1).astype(np.int32)
 
 
 def _grown(size: int) -> int:

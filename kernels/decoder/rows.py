@@ -9,8 +9,8 @@ from numba import types
 from numba.extending import overload
 
 from sestina.kernels import simd
+from sestina.kernels.linear.cpu import widen
 from sestina.kernels.linear.packed import TILE
-from sestina.kernels.numba_jit import jit as jit_reordering
 from sestina.kernels.numba_jit import jit_exact
 from sestina.kernels.numba_jit import jit_team as jit
 
@@ -54,15 +54,6 @@ def _store(values: Any, out: Any) -> Any:
     return store
 
 
-@jit_reordering
-def sum_of_squares(x: Any, width: int) -> Any:
-    """Of the first `width` numbers, in one order for all rows of this width."""
-    total = np.float32(0.0)
-    for c in range(width):
-        total += x[c] * x[c]
-    return total
-
-
 @jit_exact
 def silu_mul(both: Any, at: int, out: Any, to: int) -> None:
     """Sixteen of silu(gate) * up, from 16 gates at both[at] and their ups behind them."""
@@ -85,7 +76,7 @@ def _as_float(value: Any) -> Any:
 
 @jit
 def _widen(bits: Any) -> Any:
-    return np.uint32(np.uint32(bits) << np.uint32(16)).view(np.float32)
+    return widen(bits, np.uint32(16))
 
 
 @jit

@@ -80,7 +80,7 @@ class Weights(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """One batch; the fields are those of `sestina.kernels.decoder.decode`."""
+    """One batch, as `sestina.kernels.decoder.Decoder.logits` is asked for it."""
 
     token_ids: NDArray[np.int64]  # [T]
     cos: Floats  # [T, D / 2]

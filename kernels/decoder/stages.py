@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 
 from sestina.kernels import threads
-from sestina.kernels.decoder.rows import embed, silu_mul, store, sum_of_squares
+from sestina.kernels.decoder.rows import embed, silu_mul, store
 from sestina.kernels.decoder.shapes import Buffers, Inputs, Items, Shape, Weights
 from sestina.kernels.linear.packed import Packed
 from sestina.kernels.linear.tiles import multiply, multiply_at, prepare
 from sestina.kernels.numba_jit import jit_team as jit
 from sestina.kernels.paged_attention.lanes import attend
+from sestina.kernels.rms_norm.cpu import norm_row
+from sestina.kernels.rope.cpu import rotate
 
 EMBED, NORM, QKV, ROPE, ATTEND, HEADS, OUT, MLP_NORM, GATE_UP, INNER, DOWN, LAST, HEAD = range(13)
 PER_LAYER = DOWN - NORM + 1
@@ -108,7 +110,7 @@ def _do(stage: int, layer: int, item: int, args: Any) -> None:
         # Several rows of logits may come from one token: the residual stays as it is.
         for c in range(shape.hidden):
             scratch[c] = residual[c] + delta[c]
-        _norm(scratch, weights.norm, shape.eps, scratch)
+        norm_row(scratch, weights.norm, shape.eps, scratch)
         prepare(scratch, shape.hidden, shape.largest_hidden, buffers.rows_final, item)
     elif stage == HEAD:
         num_rows = inputs.logit_rows.shape[0]
@@ -155,11 +157,8 @@ def columns(
     first, end = num_pairs * item // num_items, num_pairs * (item + 1) // num_items
     for pair in range(first, end):
         multiply(rows, matrix, layer, 2 * pair, num_rows, out)
-    if matrix.bias.shape[0]:
-        bias = matrix.bias[layer]
-        for m in range(num_rows):
-            for n in range(32 * first, 32 * end):
-                out[m, n] += bias[n]
+        if matrix.bias.shape[0]:
+            _add_bias(matrix.bias[layer], 32 * pair, num_rows, out, 32 * pair)
 
 
 @jit
@@ -178,16 +177,17 @@ def _gate_up(
     for pair in range(num_pairs * item // num_items, num_pairs * (item + 1) // num_items):
         multiply_at(buffers.rows_hidden, matrix, layer, 2 * pair, num_rows, both, 0)
         if matrix.bias.shape[0]:
-            _add_bias(matrix.bias[layer], 32 * pair, num_rows, both)
+            _add_bias(matrix.bias[layer], 32 * pair, num_rows, both, 0)
         for m in range(num_rows):
             silu_mul(both, 32 * m, buffers.gated, m * buffers.gated.shape[1] + 16 * pair)
 
 
 @jit
-def _add_bias(bias: Any, first: int, num_rows: int, out: Any) -> None:
+def _add_bias(bias: Any, first: int, num_rows: int, out: Any, column: int) -> None:
+    """Add a pair of tiles' biases, from bias[first] on, to columns of `out` from `column` on."""
     for m in range(num_rows):
         for n in range(32):
-            out[m, n] += bias[first + n]
+            out[m, column + n] += bias[first + n]
 
 
 @jit
@@ -226,16 +226,8 @@ def _add_norm(buffers: Buffers, t: int, norm: Any, shape: Shape, scratch: Any) -
     residual, delta = buffers.residual[t], buffers.delta[t]
     for c in range(shape.hidden):
         residual[c] += delta[c]
-    _norm(residual, norm, shape.eps, scratch)
+    norm_row(residual, norm, shape.eps, scratch)
     prepare(scratch, shape.hidden, shape.largest_hidden, buffers.rows_hidden, t)
-
-
-@jit
-def _norm(x: Any, weight: Any, eps: np.float32, out: Any) -> None:
-    width = weight.shape[0]
-    scale = np.float32(1.0) / np.sqrt(sum_of_squares(x, width) / np.float32(width) + eps)
-    for c in range(width):
-        out[c] = x[c] * scale * weight[c]
 
 
 @jit
@@ -243,8 +235,4 @@ def _rope(row: Any, cos: Any, sin: Any, num_heads: int) -> None:
     half = cos.shape[0]
     for head in range(num_heads):
         at = 2 * half * head
-        first, second = row[at : at + half], row[at + half : at + 2 * half]
-        for d in range(half):
-            a, b = first[d], second[d]
-            first[d] = a * cos[d] - b * sin[d]
-            second[d] = b * cos[d] + a * sin[d]
+        rotate(row[at : at + half], row[at + half : at + 2 * half], cos, sin)

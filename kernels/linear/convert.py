@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sestina.kernels import simd
+from sestina.kernels import simd, simd_narrow
 from sestina.kernels.numba_jit import jit_exact as jit
 
 SMALLEST = np.float32(1e-34)
@@ -24,42 +24,44 @@ def to_integers(row: Any, width: int, largest: np.float32, rows: Any, m: int) ->
 
     A row with a NaN or an infinity becomes zeros with a scale of NaN.
     """
-    tops = simd.i32_zero()
+    tops = simd_narrow.i32_zero()
     for k in range(0, width, 16):
-        tops = simd.i32_max(tops, simd.i32_size_of_f32(_lanes(row, k, width)))
-    top = np.int32(simd.i32_top(tops)).view(np.float32)
+        tops = simd_narrow.i32_max(tops, simd_narrow.i32_size_of_f32(_lanes(row, k, width)))
+    top = np.int32(simd_narrow.i32_top(tops)).view(np.float32)
     if not top < np.float32(np.inf):
         rows.scales[m] = np.float32(np.nan)
         for k in range(0, width, 16):
-            _put_integers(simd.i32_zero(), rows, m, k)
+            _put_integers(simd_narrow.i32_zero(), rows, m, k)
         return
     rows.scales[m] = top / largest
     inverse = simd.f32_splat(largest / top if top > SMALLEST else np.float32(0.0))
     for k in range(0, width, 16):
-        _put_integers(simd.i32_rint(simd.f32_mul(_lanes(row, k, width), inverse)), rows, m, k)
+        _put_integers(
+            simd_narrow.i32_rint(simd.f32_mul(_lanes(row, k, width), inverse)), rows, m, k
+        )
 
 
 @jit
 def _put_integers(lanes: Any, rows: Any, m: int, k: int) -> None:
     width = rows.values.shape[1]
-    simd.i16_store(lanes, rows.values, m * width + k)
+    simd_narrow.i16_store(lanes, rows.values, m * width + k)
     if rows.blocks.shape[0] > 0:
-        high = simd.i32_high(lanes)
+        high = simd_narrow.i32_high(lanes)
         at = (m // 16) * rows.blocks.shape[1] + (k // 64) * 2048 + (m % 16) * 64 + k % 64
-        simd.i8_store(high, rows.blocks, at)
-        simd.i8_store(simd.i32_low(lanes, high), rows.blocks, at + 1024)
+        simd_narrow.i8_store(high, rows.blocks, at)
+        simd_narrow.i8_store(simd_narrow.i32_low(lanes, high), rows.blocks, at + 1024)
 
 
 @jit
 def to_bf16(row: Any, width: int, largest: np.float32, rows: Any, m: int) -> None:
     """Rounded to nearest even; NaN stays NaN."""
     for k in range(0, width, 16):
-        bits = simd.i32_bf16_of_f32(_lanes(row, k, width))
+        bits = simd_narrow.i32_bf16_of_f32(_lanes(row, k, width))
         if rows.blocks.shape[0] > 0:
             at = (m // 16) * rows.blocks.shape[1] + (k // 32) * 512 + (m % 16) * 32 + k % 32
-            simd.i16_store(bits, rows.blocks, at)
+            simd_narrow.i16_store(bits, rows.blocks, at)
         else:
-            simd.i16_store(bits, rows.values, m * rows.values.shape[1] + k)
+            simd_narrow.i16_store(bits, rows.values, m * rows.values.shape[1] + k)
 
 
 @jit

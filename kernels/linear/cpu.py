@@ -44,7 +44,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 @jit
-def _widen(bits: np.unsignedinteger, shift: np.uint32) -> np.float32:
+def widen(bits: np.unsignedinteger, shift: np.uint32) -> np.float32:
+    """The float32 that has these bits above `shift` zeros: 16 for a bfloat16."""
     return np.float32(np.uint32(np.uint32(bits) << shift).view(np.float32))
 
 
@@ -58,7 +59,7 @@ def _linear(x: np.ndarray, weight: np.ndarray, shift: np.uint32, out: np.ndarray
             x0 = x[0]
             s0 = np.float32(0.0)
             for k in range(width):
-                s0 += _widen(w[k], shift) * x0[k]
+                s0 += widen(w[k], shift) * x0[k]
             out[0, n] = s0
             continue
         # Four rows at a time share each widened weight; a short last group repeats its last row.
@@ -67,7 +68,7 @@ def _linear(x: np.ndarray, weight: np.ndarray, shift: np.uint32, out: np.ndarray
             x0, x1, x2, x3 = x[m0], x[m1], x[m2], x[m3]
             s0 = s1 = s2 = s3 = np.float32(0.0)
             for k in range(width):
-                wide = _widen(w[k], shift)
+                wide = widen(w[k], shift)
                 s0 += wide * x0[k]
                 s1 += wide * x1[k]
                 s2 += wide * x2[k]

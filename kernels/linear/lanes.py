@@ -15,8 +15,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import overload
 
-from sestina.kernels import simd
-from sestina.kernels.simd import F32, I8, I32, I64, builds, f32x16, i16x32, i32x16
+from sestina.kernels import simd, simd_narrow
+from sestina.kernels.simd import F32, I8, I32, I64, builds, f32x16, i32x16
+from sestina.kernels.simd_narrow import i16x32
 
 AHEAD = 32 << 10
 """Bytes by which weights are fetched ahead (measured: 15-20 % of the time of one row). What a CPU
@@ -47,7 +48,7 @@ def _load_bf16(builder: ir.IRBuilder, pointer: Any) -> Any:
 
 
 def _multiply_bf16(builder: ir.IRBuilder, total: Any, line: Any, word: Any) -> Any:
-    return simd.dot_bf16(builder, total, line, builder.bitcast(word, i16x32.llvm))
+    return simd_narrow.dot_bf16(builder, total, line, builder.bitcast(word, i16x32.llvm))
 
 
 def _load_int8(builder: ir.IRBuilder, pointer: Any) -> Any:
@@ -55,7 +56,7 @@ def _load_int8(builder: ir.IRBuilder, pointer: Any) -> Any:
 
 
 def _multiply_int8(builder: ir.IRBuilder, total: Any, line: Any, word: Any) -> Any:
-    return simd.dot_i16(builder, total, line, builder.bitcast(word, i16x32.llvm))
+    return simd_narrow.dot_i16(builder, total, line, builder.bitcast(word, i16x32.llvm))
 
 
 _KINDS: dict[types.Type, Kind] = {
@@ -185,7 +186,8 @@ def _loop(
     if kind.lines == 1:
         return totals
     return [
-        [simd.add_pairs(builder, *row[:2]), simd.add_pairs(builder, *row[2:])] for row in totals
+        [simd_narrow.add_pairs(builder, *row[:2]), simd_narrow.add_pairs(builder, *row[2:])]
+        for row in totals
     ]
 
 

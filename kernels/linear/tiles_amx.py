@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sestina.kernels import amx, simd
+from sestina.kernels import amx, simd, simd_narrow
 from sestina.kernels.linear.lanes import AHEAD
 from sestina.kernels.numba_jit import jit_exact as jit
 
@@ -70,10 +70,14 @@ def _int8_end(
     """High and low sums of two tiles, one row of each, into their row of `out`."""
     scale = simd.f32_splat(row_scales[m])
     first = 16 * tile
-    a = simd.i32_join(simd.i32_load(sums, at), simd.i32_load(sums, at + 256))
-    b = simd.i32_join(simd.i32_load(sums, at + 512), simd.i32_load(sums, at + 768))
-    x = simd.f32_mul(simd.f32_mul(simd.f32_of_i32(a), scale), simd.f32_load(scales, first))
-    y = simd.f32_mul(simd.f32_mul(simd.f32_of_i32(b), scale), simd.f32_load(scales, first + 16))
+    a = simd_narrow.i32_join(simd_narrow.i32_load(sums, at), simd_narrow.i32_load(sums, at + 256))
+    b = simd_narrow.i32_join(
+        simd_narrow.i32_load(sums, at + 512), simd_narrow.i32_load(sums, at + 768)
+    )
+    x = simd.f32_mul(simd.f32_mul(simd_narrow.f32_of_i32(a), scale), simd.f32_load(scales, first))
+    y = simd.f32_mul(
+        simd.f32_mul(simd_narrow.f32_of_i32(b), scale), simd.f32_load(scales, first + 16)
+    )
     simd.f32_store(x, out, m * out.shape[1] + column)
     simd.f32_store(y, out, m * out.shape[1] + column + 16)
 

@@ -20,8 +20,6 @@ from sestina.kernels import amx
 from sestina.kernels.numba_jit import jit_exact
 from sestina.kernels.paged_attention.products import TILE, multiply
 from sestina.kernels.simd import (
-    bf16_of_f32,
-    bf16_store,
     f32_add,
     f32_exp2,
     f32_exp2_rough,
@@ -48,6 +46,7 @@ from sestina.kernels.simd_matrix import (
     words_transpose,
     words_transpose8,
 )
+from sestina.kernels.simd_narrow import bf16_of_f32, bf16_store
 
 BLOCK = 64
 """Keys of a block."""

@@ -14,10 +14,7 @@ from sestina.kernels.simd_matrix import block_product, tile_product
 TILE = 16
 """Rows of a product by AMX; one without takes multiples of 3."""
 
-_f32_6x4, _f32_3x4 = block_product(6, 4, pairs=False), block_product(3, 4, pairs=False)
-_f32_6x1, _f32_3x1 = block_product(6, 1, pairs=False), block_product(3, 1, pairs=False)
-_bf16_6x4, _bf16_3x4 = block_product(6, 4, pairs=True), block_product(3, 4, pairs=True)
-_bf16_6x1, _bf16_3x1 = block_product(6, 1, pairs=True), block_product(3, 1, pairs=True)
+_6x4, _3x4, _6x1, _3x1 = (block_product(*shape) for shape in ((6, 4), (3, 4), (6, 1), (3, 1)))
 _tiles_16x4, _tiles_16x1 = tile_product(4), tile_product(1)
 
 
@@ -47,30 +44,17 @@ def multiply(
                 _tiles_16x4(m, a, a_step, m, x, b_step, m, z, c_step, depth, fresh)
             else:
                 _tiles_16x1(m, a, a_step, m, x, b_step, m, z, c_step, depth, fresh)
-        elif bf16:
-            for row in range(0, num_rows - 5, 6):
-                y, w = a + row * a_step, z + row * c_step
-                if wide:
-                    _bf16_6x4(m, y, a_step, m, x, b_step, m, w, c_step, depth, fresh)
-                else:
-                    _bf16_6x1(m, y, a_step, m, x, b_step, m, w, c_step, depth, fresh)
-            if num_rows % 6 == 3:
-                y, w = a + (num_rows - 3) * a_step, z + (num_rows - 3) * c_step
-                if wide:
-                    _bf16_3x4(m, y, a_step, m, x, b_step, m, w, c_step, depth, fresh)
-                else:
-                    _bf16_3x1(m, y, a_step, m, x, b_step, m, w, c_step, depth, fresh)
         else:
             for row in range(0, num_rows - 5, 6):
                 y, w = a + row * a_step, z + row * c_step
                 if wide:
-                    _f32_6x4(m, y, a_step, m, x, b_step, m, w, c_step, depth, fresh)
+                    _6x4(m, y, a_step, m, x, b_step, m, w, c_step, depth, fresh, bf16)
                 else:
-                    _f32_6x1(m, y, a_step, m, x, b_step, m, w, c_step, depth, fresh)
+                    _6x1(m, y, a_step, m, x, b_step, m, w, c_step, depth, fresh, bf16)
             if num_rows % 6 == 3:
                 y, w = a + (num_rows - 3) * a_step, z + (num_rows - 3) * c_step
                 if wide:
-                    _f32_3x4(m, y, a_step, m, x, b_step, m, w, c_step, depth, fresh)
+                    _3x4(m, y, a_step, m, x, b_step, m, w, c_step, depth, fresh, bf16)
                 else:
-                    _f32_3x1(m, y, a_step, m, x, b_step, m, w, c_step, depth, fresh)
+                    _3x1(m, y, a_step, m, x, b_step, m, w, c_step, depth, fresh, bf16)
         line += 4 if wide else 1

@@ -24,14 +24,20 @@ def rms_norm(x: Tensor | None, residual: Tensor, weight: Tensor, eps: float) -> 
 
 @jit
 def _norm(residual: np.ndarray, weight: np.ndarray, eps: np.float32, out: np.ndarray) -> None:
-    num_rows, width = residual.shape
-    for t in range(num_rows):
-        total = np.float32(0.0)
-        for c in range(width):
-            total += residual[t, c] * residual[t, c]
-        scale = np.float32(1.0) / np.sqrt(total / np.float32(width) + eps)
-        for c in range(width):
-            out[t, c] = residual[t, c] * scale * weight[c]
+    for t in range(residual.shape[0]):
+        norm_row(residual[t], weight, eps, out[t])
+
+
+@jit
+def norm_row(row: np.ndarray, weight: np.ndarray, eps: np.float32, out: np.ndarray) -> None:
+    """One row [C]; `out` may be the row."""
+    width = weight.shape[0]
+    total = np.float32(0.0)
+    for c in range(width):
+        total += row[c] * row[c]
+    scale = np.float32(1.0) / np.sqrt(total / np.float32(width) + eps)
+    for c in range(width):
+        out[c] = row[c] * scale * weight[c]
 
 
 @jit

@@ -22,8 +22,13 @@ def _rope(x: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> None:
     num_tokens, half = cos.shape
     for t in range(num_tokens):
         for n in range(x.shape[1]):
-            first, second = x[t, n, :half], x[t, n, half:]
-            for d in range(half):
-                a, b = first[d], second[d]
-                first[d] = a * cos[t, d] - b * sin[t, d]
-                second[d] = b * cos[t, d] + a * sin[t, d]
+            rotate(x[t, n, :half], x[t, n, half:], cos[t], sin[t])
+
+
+@jit
+def rotate(first: np.ndarray, second: np.ndarray, cos: np.ndarray, sin: np.ndarray) -> None:
+    """One head of one token: its halves, and their cosines and sines, [D / 2] each."""
+    for d in range(cos.shape[0]):
+        a, b = first[d], second[d]
+        first[d] = a * cos[d] - b * sin[d]
+        second[d] = b * cos[d] + a * sin[d]

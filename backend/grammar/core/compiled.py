@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 import numba
 import numpy as np
 
+from sestina.kernels.numba_jit import Stamp, keep_for, stamp_of
 from sestina.kernels.token_mask import cpu
 
 AnyFunction = TypeVar("AnyFunction", bound=Callable[..., Any])
@@ -52,20 +53,14 @@ def _word(x: Any) -> int:
 
 
 def keep_while_unchanged(compiled: Any) -> None:
-    """Compile again when any file of the core has changed.
-
-    Numba looks at the function's own file only, though it compiles what other files define into
-    it: after an update, stale code would run, and say what no source says.
-    """
-    compiled._cache._cache_file._source_stamp = _stamp()
+    """Compile again when any file of the core has changed."""
+    keep_for(_stamp(), compiled)
 
 
 @functools.cache
-def _stamp() -> tuple[tuple[str, int, int], ...]:
-    """Names, times and sizes of the files whose code is compiled into one another."""
-    files = [*sorted(Path(__file__).parent.glob("*.py")), Path(cpu.__file__)]
-    stats = [(path.name, path.stat()) for path in files]
-    return tuple((name, stat.st_mtime_ns, stat.st_size) for name, stat in stats)
+def _stamp() -> Stamp:
+    """Of the files whose code is compiled into one another."""
+    return stamp_of([*sorted(Path(__file__).parent.glob("*.py")), Path(cpu.__file__)])
 
 
 word = jit(_word)
