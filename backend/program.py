@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import asdict
 
 from sestina.backend.branch import Branch, Prepared, QueuedOp
 from sestina.backend.core import Core
@@ -158,15 +159,4 @@ class Program:
         return False
 
     def _usage(self, branch: Branch) -> Usage:
-        counters = branch.counters
-        return Usage(
-            seed=self.seed,
-            prefilled=counters.prefilled,
-            cached=counters.cached,
-            forced=counters.forced,
-            sampled=counters.sampled,
-            drafted=counters.drafted,
-            accepted=counters.accepted,
-            forward_passes=counters.forward_passes,
-            queued_s=counters.queued_s,
-        )
+        return Usage(seed=self.seed, **asdict(branch.counters))

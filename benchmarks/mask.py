@@ -45,7 +45,8 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-from mask_process import EngineProcess, EngineSpec
+from engine_process import EngineSpec
+from mask_process import MaskProcess, parse_spec
 from mask_table import Outcome, failures, refusals, summary, tables
 from mask_tokenizer import Exported, export
 
@@ -74,7 +75,7 @@ def tokenised(entry: dict[str, Any], exported: Exported) -> tuple[list[dict[str,
 def run(
     schemas: list[dict[str, Any]],
     exported: Exported,
-    engines: list[EngineProcess],
+    engines: list[MaskProcess],
     chunk: int,
 ) -> dict[str, list[Outcome]]:
     """Each engine's outcomes by its label, in the order of the schemas."""
@@ -101,7 +102,7 @@ def run(
 
 
 def report(
-    exported: Exported, engines: Iterable[EngineProcess], rows: dict[str, list[Outcome]], show: int
+    exported: Exported, engines: Iterable[MaskProcess], rows: dict[str, list[Outcome]], show: int
 ) -> None:
     print(f"\n## {exported.name}: {exported.tokenizer.vocab_size:,} tokens\n")
     print(tables(rows))
@@ -133,7 +134,7 @@ def parse_arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("data", type=Path)
     add("--tokenizer", action="append", help=f"may be repeated (default {DEFAULT_TOKENIZER})")
-    add("--peer", action="append", default=[], type=EngineSpec.parse, metavar="NAME=PYTHON")
+    add("--peer", action="append", default=[], type=parse_spec, metavar="NAME=PYTHON")
     add("--sample", type=int, help="only so many schemas")
     add("--seed", type=int, default=0, help="of the sample")
     add("--chunk", type=int, default=20, help="schemas an engine does in its turn")
@@ -162,7 +163,7 @@ def main() -> None:
             with ExitStack() as started:
                 engines = [
                     started.enter_context(
-                        closing(EngineProcess(spec, exported.file, args.limit, args.clock))
+                        closing(MaskProcess(spec, exported.file, args.limit, args.clock))
                     )
                     for spec in our_specs(args) + args.peer
                 ]

@@ -51,7 +51,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mask_process import EngineSpec
+from engine_process import EngineSpec
 from serve_floor import WEIGHT_BYTES, Machine, ModelCost
 from serve_process import SCRIPTS, ServeProcess
 from serve_table import Cell, Run, counts, speeds

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from pathlib import Path
 from typing import Any
 
-from line_process import LineProcess, ProcessLost
-from mask_process import EngineSpec
+from engine_process import EngineProcess, EngineSpec
+from line_process import ProcessLost
 
 SCRIPTS = {
     "ours": "serve_ours.py",
@@ -29,40 +28,23 @@ runpy.run_path(sys.argv.pop(1), run_name="__main__")
 """
 
 
-class ServeProcess:
+class ServeProcess(EngineProcess):
     """One engine. `ask` never raises for what the engine does."""
 
     def __init__(self, spec: EngineSpec, common: dict[str, Any], seconds: float) -> None:
         """`common` are options for every script, `seconds` the limit for a workload."""
-        self.spec = spec
-        self.seconds = seconds
         folder = Path(__file__).parent
         script, options = folder / SCRIPTS[spec.name], json.dumps({**common, **spec.options})
-        self._command = [spec.python, "-c", _RUN_SCRIPT, str(folder), str(script), options]
-        self.version = self.settings = ""
-        try:
-            self._start()
-        except ProcessLost as lost:
-            raise RuntimeError(f"{spec.label} does not start: {lost}") from None
+        command = [spec.python, "-c", _RUN_SCRIPT, str(folder), str(script), options]
+        super().__init__(spec, command, seconds)
 
     def ask(self, data: dict[str, Any]) -> dict[str, Any]:
         """The answer of serve_peer.py, or {"refused": why}."""
-        if not self._process.is_alive():
+        if not self.process.is_alive():
             return {"refused": "it did not start again"}
         try:
-            self._process.send(data)
-            answer: dict[str, Any] = self._process.answer(self.seconds)
+            self.process.send(data)
+            answer: dict[str, Any] = self.process.answer(self.seconds)
         except ProcessLost as lost:
-            answer = {"refused": f"{lost}; {self._process.last_words()}"}
-            self.close()
-            with contextlib.suppress(ProcessLost):
-                self._start()
+            answer = {"refused": self.replace(lost)}
         return answer
-
-    def close(self) -> None:
-        self._process.close()
-
-    def _start(self) -> None:
-        self._process = LineProcess(self._command)
-        hello = self._process.hello
-        self.version, self.settings = hello["version"], hello["settings"]

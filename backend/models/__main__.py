@@ -6,10 +6,10 @@ Python is traced, so tests that measure coverage run this first.
 
 from __future__ import annotations
 
+from sestina.backend.device import ON_CPU
 from sestina.backend.models.naive import sequence_logits
-from sestina.backend.models.packed_llama import WEIGHT_DTYPES
 from sestina.backend.models.tiny import tiny_llama
 
 if __name__ == "__main__":
-    for dtype in WEIGHT_DTYPES:
+    for dtype in ON_CPU.values():
         sequence_logits(tiny_llama(dtype=dtype), [1, 2, 3])

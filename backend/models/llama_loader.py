@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sestina.backend.batch import ModelConfig
 from sestina.backend.models.llama import Llama, LlamaLayer
-from sestina.backend.models.packed_llama import LayerNames, PackedLlama, pack
+from sestina.backend.models.packed_llama import PackedLlama, pack
 from sestina.backend.models.rope import inverse_frequencies
 from sestina.lang.errors import ModelError
 
@@ -20,6 +20,7 @@ IGNORED = re.compile(r"(.*\.)?rotary_emb\.(inv_freq|cos_cached|sin_cached)")
 
 EMBEDDING = "model.embed_tokens.weight"
 HEAD = "lm_head.weight"
+NORM = "model.norm.weight"
 
 
 def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
@@ -45,7 +46,7 @@ def expected_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
             shapes[f"{prefix}.{name}.weight"] = (rows, columns)
             if has_bias:
                 shapes[f"{prefix}.{name}.bias"] = (rows,)
-    shapes["model.norm.weight"] = (width,)
+    shapes[NORM] = (width,)
     if not config.tie_embeddings:
         shapes[HEAD] = (config.vocab_size, width)
     return shapes
@@ -71,7 +72,7 @@ def build_llama(
         rope_frequencies=frequencies.to(device),
         embedding=embedding,
         layers=tuple(_layers(config, reader)),
-        norm=reader.norm("model.norm.weight"),
+        norm=reader.norm(NORM),
         lm_head=embedding if config.tie_embeddings else reader.matrix(HEAD),
     )
 
@@ -86,33 +87,13 @@ def build_packed_llama(
     # What is quantised is first read as it is.
     reading = torch.float32 if dtype is torch.int8 else dtype
     reader = _Reader(tensors, expected_shapes(config), reading, torch.device("cpu"))
-    layers = [
-        LayerNames(
-            attention_norm=f"{prefix}.input_layernorm.weight",
-            qkv=(
-                f"{prefix}.self_attn.q_proj.weight",
-                f"{prefix}.self_attn.k_proj.weight",
-                f"{prefix}.self_attn.v_proj.weight",
-            ),
-            out=f"{prefix}.self_attn.o_proj.weight",
-            mlp_norm=f"{prefix}.post_attention_layernorm.weight",
-            gate=f"{prefix}.mlp.gate_proj.weight",
-            up=f"{prefix}.mlp.up_proj.weight",
-            down=f"{prefix}.mlp.down_proj.weight",
-        )
-        for prefix in (f"model.layers.{n}" for n in range(config.num_layers))
-    ]
     decoder = pack(
         config,
-        layers,
-        norm="model.norm.weight",
-        lm_head=EMBEDDING if config.tie_embeddings else HEAD,
-        embedding=EMBEDDING,
-        dtype=dtype,
-        read=lambda name: (
-            reader.norm(name) if name.endswith("norm.weight") else reader.matrix(name)
-        ),
-        bias=lambda name: reader.bias(f"{name.removesuffix('weight')}bias"),
+        dtype,
+        _layers(config, reader),
+        norm=reader.norm(NORM),
+        lm_head=reader.matrix(EMBEDDING if config.tie_embeddings else HEAD),
+        embedding=None if config.tie_embeddings else reader.matrix(EMBEDDING),
     )
     return PackedLlama(config, dtype, frequencies, decoder)
 

@@ -6,7 +6,7 @@ of `sestina.kernels.decoder`; keys and values are float32 beside float32 weights
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,11 +14,10 @@ import torch
 from torch import Tensor
 
 from sestina.backend.batch import Batch, KVPool, ModelConfig
+from sestina.backend.models.llama import LlamaLayer
 from sestina.backend.models.rope import cos_sin
 from sestina.kernels.decoder import Decoder, Shape, Weights, runs_of
 from sestina.kernels.linear.packed import Packed, Packer, interleave
-
-WEIGHT_DTYPES = (torch.float32, torch.bfloat16, torch.int8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,47 +52,27 @@ class PackedLlama:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class LayerNames:
-    """A layer's tensors by their role; `bias(weight name)` is None where there is none."""
-
-    attention_norm: str
-    qkv: tuple[str, str, str]
-    out: str
-    mlp_norm: str
-    gate: str
-    up: str
-    down: str
-
-
-Read = Callable[[str], Tensor]
-ReadBias = Callable[[str], "Tensor | None"]
-
-
 def pack(
     config: ModelConfig,
-    layers: list[LayerNames],
-    norm: str,
-    lm_head: str,
-    embedding: str,
     dtype: torch.dtype,
-    read: Read,
-    bias: ReadBias,
+    layers: Iterable[LlamaLayer],
+    norm: Tensor,
+    lm_head: Tensor,
+    embedding: Tensor | None,
 ) -> Decoder:
-    """Read and pack the weights, a tensor at a time; tied embeddings share one matrix."""
+    """Pack weights, a layer at a time; no embedding of its own: it is tied to the head."""
     qkv, out, gate_up, down = (Packer.of(dtype) for _ in range(4))
     attention_norms, mlp_norms = [], []
-    for names in layers:
-        attention_norms.append(read(names.attention_norm).float().numpy())
-        mlp_norms.append(read(names.mlp_norm).float().numpy())
-        biases = [bias(name) for name in names.qkv]
-        qkv.add(torch.cat([read(name) for name in names.qkv]), _joined(biases))
-        out.add(read(names.out), bias(names.out))
-        gate_bias, up_bias = bias(names.gate), bias(names.up)
-        both = None if gate_bias is None or up_bias is None else interleave(gate_bias, up_bias)
-        gate_up.add(interleave(read(names.gate), read(names.up)), both)
-        down.add(read(names.down), bias(names.down))
-    head = _one(read(lm_head), dtype)
+    for layer in layers:
+        attention_norms.append(layer.attention_norm.numpy())
+        mlp_norms.append(layer.mlp_norm.numpy())
+        qkv.add(layer.qkv, layer.qkv_bias)
+        out.add(layer.out, layer.out_bias)
+        bias = layer.gate_up_bias
+        both = None if bias is None else interleave(*bias.chunk(2))
+        gate_up.add(interleave(*layer.gate_up.chunk(2)), both)
+        down.add(layer.down, layer.down_bias)
+    head = _one(lm_head, dtype)
     weights = Weights(
         attention_norm=np.stack(attention_norms),
         qkv=qkv.packed(),
@@ -101,9 +80,9 @@ def pack(
         mlp_norm=np.stack(mlp_norms),
         gate_up=gate_up.packed(),
         down=down.packed(),
-        norm=read(norm).float().numpy(),
+        norm=norm.numpy(),
         lm_head=head,
-        embedding=head if embedding == lm_head else _one(read(embedding), dtype),
+        embedding=head if embedding is None else _one(embedding, dtype),
     )
     shape = Shape.of(
         num_layers=config.num_layers,
@@ -122,8 +101,3 @@ def _one(matrix: Tensor, dtype: torch.dtype) -> Packed:
     packer = Packer.of(dtype)
     packer.add(matrix)
     return packer.packed()
-
-
-def _joined(parts: list[Tensor | None]) -> Tensor | None:
-    present = [part for part in parts if part is not None]
-    return torch.cat(present) if present else None

@@ -8,20 +8,22 @@ import torch
 from torch import Tensor
 
 from sestina.backend.batch import Model, ModelConfig
+from sestina.backend.device import DTYPES, ON_CPU
 from sestina.backend.models.llama_loader import build_llama, build_packed_llama
-from sestina.backend.models.packed_llama import WEIGHT_DTYPES
 from sestina.lang.errors import ModelError
 
 Builder = Callable[[ModelConfig, Mapping[str, Tensor], torch.dtype, torch.device], Model]
 
-BUILDERS: Mapping[str, Builder] = {
-    "LlamaForCausalLM": build_llama,
-    "MistralForCausalLM": build_llama,
-}
 
-CpuBuilder = Callable[[ModelConfig, Mapping[str, Tensor], torch.dtype], Model]
+def _llama(
+    config: ModelConfig, tensors: Mapping[str, Tensor], dtype: torch.dtype, device: torch.device
+) -> Model:
+    if device.type == "cpu":
+        return build_packed_llama(config, tensors, dtype)
+    return build_llama(config, tensors, dtype, device)
 
-CPU_BUILDERS: Mapping[str, CpuBuilder] = dict.fromkeys(BUILDERS, build_packed_llama)
+
+BUILDERS: Mapping[str, Builder] = {"LlamaForCausalLM": _llama, "MistralForCausalLM": _llama}
 
 
 def build_model(
@@ -38,11 +40,7 @@ def build_model(
         raise ModelError(
             f"architecture {config.architecture!r} is not supported; known: {', '.join(BUILDERS)}"
         )
-    on_cpu = device.type == "cpu"
-    dtypes = WEIGHT_DTYPES if on_cpu else (torch.float32, torch.bfloat16)
-    if dtype not in dtypes:
-        names = ", ".join(str(one).removeprefix("torch.") for one in dtypes)
-        raise ModelError(f"models run in {names} on {device.type!r}, not {dtype}")
-    if on_cpu:
-        return CPU_BUILDERS[config.architecture](config, tensors, dtype)
+    dtypes = ON_CPU if device.type == "cpu" else DTYPES
+    if dtype not in dtypes.values():
+        raise ModelError(f"models run in {', '.join(dtypes)} on {device.type!r}, not {dtype}")
     return BUILDERS[config.architecture](config, tensors, dtype, device)

@@ -27,7 +27,7 @@ class Counters:
     prefilled: text tokens computed. cached: text tokens taken from the KV cache instead, each
     counted once per branch. forced / sampled: generated tokens. drafted: proposed by speculation;
     accepted: of these, confirmed by the model (they are sampled too). forward_passes: batches that
-    it took part in.
+    it took part in. With a seed they are `sestina.lang.session.Usage`.
     """
 
     prefilled: int = 0

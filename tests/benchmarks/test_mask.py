@@ -36,7 +36,7 @@ def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     tokens = {"tokens": [], "eos_ids": [7], "eos_token": "", "source": "", "tokenizer_file": ""}
     vocabulary.write_text(json.dumps(tokens))
     mask_process.SCRIPTS["fake"] = str(FAKE)
-    engine = mask_process.EngineProcess(
+    engine = mask_process.MaskProcess(
         mask_process.EngineSpec("fake", {}, sys.executable), vocabulary, seconds=60, clock="wall"
     )
     yield engine
@@ -152,10 +152,10 @@ def test_times_are_compared_over_what_is_passed_by_all_and_by_two() -> None:
     ],
 )
 def test_how_a_peer_is_named(text: str, label: str | None) -> None:
-    from mask_process import EngineSpec
+    from mask_process import parse_spec
 
     if label is None:
         with pytest.raises(ValueError, match="expected NAME"):
-            EngineSpec.parse(text)
+            parse_spec(text)
     else:
-        assert EngineSpec.parse(text).label == label
+        assert parse_spec(text).label == label

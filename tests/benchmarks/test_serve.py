@@ -32,7 +32,7 @@ def count_words(text: str) -> int:
 
 def start(**options: Any) -> Any:
     import serve_process
-    from mask_process import EngineSpec
+    from engine_process import EngineSpec
 
     serve_process.SCRIPTS["fake"] = str(FAKE)
     spec = EngineSpec("fake", options, sys.executable)
