@@ -33,7 +33,7 @@ def multiply_all(rows: Any, matrix: Any, num_layers: int, num_rows: int, out: An
     for layer in range(num_layers):
         for tile in range(0, matrix.scales.shape[1] // 16, 2):
             column = 16 * tile if out.shape[1] > 32 else 0
-            tiles.multiply_at(rows, matrix, layer, tile, num_rows, out, column)
+            tiles.multiply_at(rows, matrix, layer, tile, 0, num_rows, out, column)
 
 
 @numba.njit(nogil=True)

@@ -68,23 +68,27 @@ def configure(typing: Any, upper: Any, lower: Any) -> Any:
     """Take the tiles into use, zeroed: `upper` rows in tiles 0, 2 and 4, `lower` in 1, 3 and 5."""
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        rows = [builder.trunc(arg, I8) for arg in args]
-        shape = room(builder, ir.ArrayType(I8, 64))
-        builder.store(ir.Constant(shape.type.pointee, None), shape)
-
-        def put(offset: int, value: Any) -> None:
-            place = builder.bitcast(
-                builder.gep(shape, [I32(0), I32(offset)]), value.type.as_pointer()
-            )
-            builder.store(value, place).align = 1
-
-        put(0, I8(1))
-        for tile in (*SUMS, *LEFTS, *RIGHTS):
-            put(16 + 2 * tile, I16(BYTES))
-            put(48 + tile, I8(ROWS) if tile in RIGHTS else rows[tile % 2])
-        return _do(context, builder, "ldtilecfg", builder.bitcast(shape, I8.as_pointer()))
+        set_up(builder, *args)
+        return context.get_dummy_value()
 
     return types.void(types.intp, types.intp), build
+
+
+def set_up(builder: ir.IRBuilder, upper: Any, lower: Any) -> None:
+    """`configure`, for code that builds code."""
+    rows = [builder.trunc(count, I8) for count in (upper, lower)]
+    shape = room(builder, ir.ArrayType(I8, 64))
+    builder.store(ir.Constant(shape.type.pointee, None), shape)
+
+    def put(offset: int, value: Any) -> None:
+        place = builder.bitcast(builder.gep(shape, [I32(0), I32(offset)]), value.type.as_pointer())
+        builder.store(value, place).align = 1
+
+    put(0, I8(1))
+    for tile in (*SUMS, *LEFTS, *RIGHTS):
+        put(16 + 2 * tile, I16(BYTES))
+        put(48 + tile, I8(ROWS) if tile in RIGHTS else rows[tile % 2])
+    instruction(builder, "ldtilecfg", builder.bitcast(shape, I8.as_pointer()))
 
 
 @_builds

@@ -103,6 +103,17 @@ def prefetch_line(builder: ir.IRBuilder, pointer: Any, offset: int) -> None:
 
 
 @builds
+def prefetch(typing: Any, array: Any, index: Any) -> Any:
+    """Fetch the cache line of an element of an array into the second cache."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        prefetch_line(builder, element_address(context, builder, signature, args), 0)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), build
+
+
+@builds
 def f32_load(typing: Any, array: Any, index: Any) -> Any:
     """16 lanes of a float32 array."""
 

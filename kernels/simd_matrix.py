@@ -285,17 +285,15 @@ def _multiply_add(builder: ir.IRBuilder, word: Any, line: Any, total: Any) -> An
 
 
 @builds
-def tiles_begin(typing: Any, array: Any) -> Any:
-    """Set up eight tiles of 16 rows of 16 words; the argument is ignored."""
+def tiles_begin(typing: Any, array: Any, rows: Any) -> Any:
+    """Take the tiles into use for `tile_product` of so many rows; the array is ignored."""
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         if has_feature("amx-tile"):
-            rows = bytes([1] + 15 * [0] + 8 * [64, 0] + 16 * [0] + 8 * [amx.ROWS] + 8 * [0])
-            setup = context.insert_const_bytes(builder.module, rows)
-            amx.instruction(builder, "ldtilecfg", setup)
+            amx.set_up(builder, args[1], args[1])
         return context.get_dummy_value()
 
-    return types.void(array), build
+    return types.void(array, types.intp), build
 
 
 @builds
@@ -311,7 +309,7 @@ def tiles_end(typing: Any, array: Any) -> Any:
 
 
 def tile_product(num_lines: int) -> Callable[..., None]:
-    """`block_product` of 16 rows of pairs by AMX; depth a multiple of 16, num_lines at most 4.
+    """`block_product` of pairs by AMX; depth a multiple of 16, num_lines at most 4.
 
     Between `tiles_begin` and `tiles_end`, where `amx.allowed()`. Nothing on other CPUs, so that
     code that may not get here still compiles.
@@ -337,7 +335,7 @@ def tile_product(num_lines: int) -> Callable[..., None]:
                 start = builder.gep(a[0], [k])
                 _tile_move(builder, "tileloadd64", 4, start, a)
                 for j in range(num_lines):
-                    place = 5 + j % 3
+                    place = amx.RIGHTS[j % 2]
                     _tile_move(builder, "tileloadd64", place, _at(builder, b, k, 16 * j), b)
                     amx.instruction(builder, "tdpbf16ps", I8(j), I8(4), I8(place))
             for j in range(num_lines):

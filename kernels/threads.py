@@ -85,6 +85,27 @@ def _pause(typing: Any) -> Any:
     return types.void(), build
 
 
+_clock_gettime: Any = types.ExternalFunction(
+    "clock_gettime", types.int32(types.int32, types.voidptr)
+)
+_MONOTONIC = 1
+
+NOW = 16
+"""Where in a thread's clock lie the two words that the system writes; the last look lies behind."""
+
+CLOCK_LEN = NOW + 3
+
+
+@jit
+def book(clock: NDArray[np.int64], place: int) -> None:
+    """Add the nanoseconds since the last look to clock[place]; [0] books nothing. 20 ns."""
+    if clock.shape[0]:
+        _clock_gettime(_MONOTONIC, clock[NOW:].ctypes)
+        now = clock[NOW] * 1_000_000_000 + clock[NOW + 1]
+        clock[place] += now - clock[NOW + 2]
+        clock[NOW + 2] = now
+
+
 @jit
 def draw(counters: NDArray[np.int64]) -> int:
     """The next ticket."""

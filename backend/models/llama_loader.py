@@ -90,12 +90,13 @@ def build_packed_llama(
     decoder = pack(
         config,
         dtype,
+        frequencies,
         _layers(config, reader),
         norm=reader.norm(NORM),
         lm_head=reader.matrix(EMBEDDING if config.tie_embeddings else HEAD),
         embedding=None if config.tie_embeddings else reader.matrix(EMBEDDING),
     )
-    return PackedLlama(config, dtype, frequencies, decoder)
+    return PackedLlama(config, dtype, decoder)
 
 
 def _check_config(config: ModelConfig) -> None:

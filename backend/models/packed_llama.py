@@ -15,8 +15,7 @@ from torch import Tensor
 
 from sestina.backend.batch import Batch, KVPool, ModelConfig
 from sestina.backend.models.llama import LlamaLayer
-from sestina.backend.models.rope import cos_sin
-from sestina.kernels.decoder import Decoder, Shape, Weights, runs_of
+from sestina.kernels.decoder import Decoder, Pages, Shape, Weights
 from sestina.kernels.linear.packed import Packed, Packer, interleave
 
 
@@ -26,7 +25,6 @@ class PackedLlama:
 
     config: ModelConfig
     dtype: torch.dtype  # of the weights
-    rope_frequencies: Tensor  # [D / 2] float32
     decoder: Decoder
 
     @property
@@ -37,15 +35,13 @@ class PackedLlama:
     def kv_dtype(self) -> torch.dtype:
         return torch.float32 if self.dtype is torch.float32 else torch.bfloat16
 
-    @torch.no_grad()
     def forward(self, batch: Batch, kv: KVPool) -> Tensor:
         """Logits [N, V] float32 of `batch.logit_rows`; K/V of all new tokens go into `kv`."""
         return self.decoder.logits(
             token_ids=batch.token_ids,
-            cos_sin=cos_sin(batch.positions, self.rope_frequencies),
+            positions=batch.positions,
             slots=batch.slots,
-            runs=runs_of(batch.query_start, batch.seq_lens, batch.table_rows),
-            page_table=batch.page_table,
+            pages=Pages(batch.page_table, batch.table_rows, batch.seq_lens, batch.query_start),
             logit_rows=batch.logit_rows,
             k_pool=kv.k,
             v_pool=kv.v,
@@ -55,6 +51,7 @@ class PackedLlama:
 def pack(
     config: ModelConfig,
     dtype: torch.dtype,
+    frequencies: Tensor,
     layers: Iterable[LlamaLayer],
     norm: Tensor,
     lm_head: Tensor,
@@ -74,6 +71,7 @@ def pack(
         down.add(layer.down, layer.down_bias)
     head = _one(lm_head, dtype)
     weights = Weights(
+        frequencies=frequencies.numpy(),
         attention_norm=np.stack(attention_norms),
         qkv=qkv.packed(),
         out=out.packed(),

@@ -13,21 +13,25 @@ the bits of a token's logits do not either, in any of the three dtypes.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sestina.kernels.aligned import Spare
 from sestina.kernels.decoder import stages
 from sestina.kernels.decoder.shapes import Buffers, Inputs, Items, Shape, Weights
-from sestina.kernels.paged_attention.lanes import scratch_len
-from sestina.kernels.threads import Team
+from sestina.kernels.paged_attention.pages import Pages
+from sestina.kernels.paged_attention.plan import plan
+from sestina.kernels.threads import CLOCK_LEN, Team
 
-__all__ = ["Decoder", "Shape", "Weights", "runs_of"]
+__all__ = ["STAGES", "Decoder", "Pages", "Shape", "Weights"]
 
-RUN_LEN = 128
-"""New tokens of one sequence that one attention item takes, so that long prefills are shared."""
+STAGES = (*stages.NAMES, "waiting")
+"""Of a forward pass, as `Decoder.timed` tells them."""
 
 
 class Decoder:
@@ -38,57 +42,79 @@ class Decoder:
         self._weights = weights
         self._team = Team(num_threads)
         self._buffers: Buffers | None = None
+        self._spare = Spare()  # for logits
         self._lock = threading.Lock()
+        self._clocks = np.zeros((num_threads, 0), np.int64)
 
     def logits(
         self,
         token_ids: Tensor,
-        cos_sin: tuple[Tensor, Tensor],
+        positions: Tensor,
         slots: Tensor,
-        runs: NDArray[np.int32],
-        page_table: Tensor,
+        pages: Pages,
         logit_rows: Tensor,
         k_pool: Tensor,
         v_pool: Tensor,
     ) -> Tensor:
         """Logits [N, V] float32 of the tokens `logit_rows`.
 
-        token_ids [T] int64 within the vocabulary; cos_sin [T, D / 2] float32 each; slots [T] int64,
-        where each token's key and value go; runs [A, 4] int32 from `runs_of`; page_table [R, S]
-        int32; logit_rows [N] int64; pools [L, P, G, D] float32 or bfloat16, contiguous.
+        token_ids [T] int64 within the vocabulary; positions [T] int64; slots [T] int64, where each
+        token's key and value go; logit_rows [N] int64; pools [L, P, G, D] float32 or bfloat16,
+        contiguous.
         """
         num_tokens, num_logits = token_ids.shape[0], logit_rows.shape[0]
-        ids = token_ids.numpy()
-        if ids.min() < 0 or ids.max() >= self._shape.vocab:
-            raise IndexError(f"token ids must lie in [0, {self._shape.vocab})")
-        logits = np.empty((num_logits, self._weights.lm_head.scales.shape[1]), np.float32)
+        shape, weights, num_threads = self._shape, self._weights, self._team.num_threads
+        ids, page_table = token_ids.numpy(), pages.page_table.numpy()
+        if stages.has_outside(ids, shape.vocab):
+            raise IndexError(f"token ids must lie in [0, {shape.vocab})")
+        runs, attention = plan(
+            pages.query_start.numpy(),
+            pages.seq_lens.numpy(),
+            pages.table_rows.numpy(),
+            page_table,
+            shape.num_heads // shape.num_kv_heads,
+            shape.num_kv_heads,
+            num_threads,
+        )
+        inputs = Inputs(
+            ids,
+            positions.numpy(),
+            slots.numpy(),
+            runs,
+            attention,
+            page_table,
+            logit_rows.numpy(),
+        )
+        items = Items.of(weights, num_tokens, len(attention), num_logits, num_threads)
         with self._lock:
-            buffers = self._room(num_tokens, num_logits)
-            cos, sin = cos_sin
-            inputs = Inputs(
-                ids,
-                cos.numpy(),
-                sin.numpy(),
-                slots.numpy(),
-                runs,
-                page_table.numpy(),
-                logit_rows.numpy(),
-            )
-            items = Items.of(
-                self._weights, num_tokens, len(runs), num_logits, self._team.num_threads
-            )
+            logits = self._spare.floats(num_logits, weights.lm_head.scales.shape[1])
             self._team.run(
                 stages.run,
-                self._weights,
-                self._shape,
+                weights,
+                shape,
                 inputs,
                 _flat(k_pool),
                 _flat(v_pool),
-                buffers,
+                self._room(num_tokens, num_logits),
                 logits,
                 items,
+                self._clocks,
             )
-        return torch.from_numpy(logits)[:, : self._shape.vocab].contiguous()
+        found = torch.from_numpy(logits)
+        return found if found.shape[1] == shape.vocab else found[:, : shape.vocab].contiguous()
+
+    @contextmanager
+    def timed(self) -> Iterator[NDArray[np.int64]]:
+        """Nanoseconds that each thread spends in each of STAGES within the block, [threads, 14].
+
+        Measured calls take 20 ns longer a stage and thread.
+        """
+        clocks = np.zeros((self._team.num_threads, CLOCK_LEN), np.int64)
+        self._clocks = clocks
+        try:
+            yield clocks[:, : len(STAGES)]
+        finally:
+            self._clocks = np.zeros((self._team.num_threads, 0), np.int64)
 
     def _room(self, num_tokens: int, num_logits: int) -> Buffers:
         """Buffers for so much; those there are, or larger ones that replace them."""
@@ -97,31 +123,14 @@ class Decoder:
             if num_tokens <= most and num_logits <= most_logits:
                 return self._buffers
             num_tokens, num_logits = max(num_tokens, most), max(num_logits, most_logits)
-        group = self._shape.num_heads // self._shape.num_kv_heads
         self._buffers = Buffers.empty(
             self._shape,
             self._weights,
             _grown(num_tokens),
             _grown(num_logits),
             self._team.num_threads,
-            scratch_len(RUN_LEN, group, self._shape.head_dim),
         )
         return self._buffers
-
-
-def runs_of(query_start: Tensor, seq_lens: Tensor, table_rows: Tensor) -> NDArray[np.int32]:
-    """[A, 4] int32: page table row, first token, end, and how many keys the first token sees.
-
-    The rows of a `Batch`, cut into runs of up to RUN_LEN new tokens.
-    """
-    starts, lens, rows = query_start.numpy(), seq_lens.numpy(), table_rows.numpy()
-    counts = -(-np.diff(starts) // RUN_LEN)  # of each row's runs
-    owners = np.repeat(np.arange(len(counts)), counts)
-    places = np.arange(len(owners)) - (np.cumsum(counts) - counts)[owners]
-    firsts, ends = starts[owners] + RUN_LEN * places, starts[owners + 1]
-    seen = lens[owners] - (ends - firsts) + 1
-    runs = (rows[owners], firsts, np.minimum(firsts + RUN_LEN, ends), seen)
-    return np.stack(runs, axis=1).astype(np.int32)
 
 
 def _grown(size: int) -> int:

@@ -2,8 +2,10 @@
 
 Per layer:  x += out(attention(rope(qkv(norm(x)))))        x += down(silu(gate) * up)(norm(x))
 
-Touvron et al., "Llama 2", 2023. A stage's items are shares of a matrix' columns (for all tokens),
-tokens, or (run of tokens, KV head) pairs; `threads.py` tells how they are shared out.
+Touvron et al., "Llama 2", 2023. Of few tokens a stage's items are shares of a matrix' columns (for
+all tokens) or tokens: weights are read once. Of many, an item is a block of tokens that goes
+through all stages between two attentions: what one makes for the next stays in a core's cache.
+Attention's items are those of `paged_attention.plan`; `threads.py` tells how all are shared out.
 """
 
 from __future__ import annotations
@@ -23,7 +25,21 @@ from sestina.kernels.rms_norm.cpu import norm_row
 from sestina.kernels.rope.cpu import rotate
 
 EMBED, NORM, QKV, ROPE, ATTEND, HEADS, OUT, MLP_NORM, GATE_UP, INNER, DOWN, LAST, HEAD = range(13)
+NAMES = (
+    *("embed", "norm", "qkv", "rope", "attend", "heads", "out", "mlp_norm"),
+    *("gate_up", "inner", "down", "last", "head"),
+)
+WAITING = len(NAMES)
 PER_LAYER = DOWN - NORM + 1
+
+
+@jit
+def has_outside(ids: Any, end: int) -> bool:
+    """Whether any of these is not in [0, end)."""
+    num_outside = 0
+    for t in range(ids.shape[0]):
+        num_outside += (ids[t] < 0) | (ids[t] >= end)
+    return num_outside > 0
 
 
 @jit
@@ -38,52 +54,80 @@ def run(
     buffers: Buffers,
     logits: Any,  # [N, V'] float32
     items: Items,
+    clocks: Any,  # [threads, CLOCK_LEN] int64 by stage and WAITING, or [threads, 0]
 ) -> None:
     """Draw items until none is left; see `threads.Team.run`."""
+    clock = clocks[thread]
+    threads.book(clock, threads.NOW)
     args = (thread, weights, shape, inputs, k_pool, v_pool, buffers, logits, items)
     ticket = threads.draw(counters)
-    begin = 0  # the first ticket of a stage
-    for step in range(shape.num_layers * PER_LAYER + 3):
-        stage, layer = _place(step, shape.num_layers)
-        end = begin + _num_items(stage, shape, items)
+    begin = step = 0  # the first ticket of a phase, and its first step
+    while step < shape.num_layers * PER_LAYER + 3:
+        after = _phase_end(step, shape.num_layers, items)
+        end = begin + _num_items(_stage(step, shape.num_layers), items)
         if ticket < end:
             threads.wait(counters, begin)
+            threads.book(clock, WAITING)
             while ticket < end:
-                _do(stage, layer, ticket - begin, args)
+                for at in range(step, after):
+                    stage = _stage(at, shape.num_layers)
+                    _do(stage, (at - 1) // PER_LAYER, ticket - begin, args)
+                    threads.book(clock, stage)
                 threads.finish(counters)
                 ticket = threads.draw(counters)
-        begin = end
+        begin, step = end, after
     if thread == 0:
         threads.wait(counters, begin)
+        threads.book(clock, WAITING)
 
 
 @jit
-def _place(step: int, num_layers: int) -> Any:
-    """Stage and layer of a step: EMBED, then the layers' stages, then LAST and HEAD."""
+def _stage(step: int, num_layers: int) -> int:
+    """EMBED, then the stages of each layer, then LAST and HEAD."""
     if step == 0:
-        return EMBED, 0
-    layer = (step - 1) // PER_LAYER
-    if layer < num_layers:
-        return NORM + (step - 1) % PER_LAYER, layer
-    return LAST + (step - 1 - num_layers * PER_LAYER), 0
+        return EMBED
+    if step <= num_layers * PER_LAYER:
+        return NORM + (step - 1) % PER_LAYER
+    return LAST + (step - 1 - num_layers * PER_LAYER)
 
 
 @jit
-def _num_items(stage: int, shape: Shape, items: Items) -> int:
+def _phase_end(step: int, num_layers: int, items: Items) -> int:
+    """The step after those that an item of this one goes through.
+
+    A block of rows goes through all that needs no other row, and stays in one core's cache.
+    """
+    after = step + 1
+    if items.blocks and _keeps_rows(_stage(step, num_layers)):
+        while _keeps_rows(_stage(after, num_layers)):
+            after += 1
+    return after
+
+
+@jit
+def _keeps_rows(stage: int) -> bool:
+    """Whether a row of what the stage makes needs only the same row of what was before."""
+    return stage not in (ATTEND, LAST, HEAD)
+
+
+@jit
+def _num_items(stage: int, items: Items) -> int:
+    if stage == ATTEND:
+        return items.attention
+    if stage == LAST:
+        return items.logit_rows
+    if stage == HEAD:
+        return items.lm_head
+    if items.blocks:
+        return items.blocks
     if stage == QKV:
         return items.qkv
-    if stage == ATTEND:
-        return items.attention * shape.num_kv_heads
     if stage == OUT:
         return items.out
     if stage == GATE_UP:
         return items.gate_up
     if stage == DOWN:
         return items.down
-    if stage == LAST:
-        return items.logit_rows
-    if stage == HEAD:
-        return items.lm_head
     return items.rows
 
 
@@ -91,18 +135,8 @@ def _num_items(stage: int, shape: Shape, items: Items) -> int:
 def _do(stage: int, layer: int, item: int, args: Any) -> None:
     thread, weights, shape, inputs, k_pool, v_pool, buffers, logits, items = args
     num_tokens = inputs.token_ids.shape[0]
-    if stage == QKV:
-        columns(buffers.rows_hidden, weights.qkv, layer, item, items.qkv, num_tokens, buffers.qkv)
-    elif stage == ATTEND:
+    if stage == ATTEND:
         _attend(layer, item, shape, inputs, k_pool, v_pool, buffers, buffers.scratch[thread])
-    elif stage == OUT:
-        columns(buffers.rows_heads, weights.out, layer, item, items.out, num_tokens, buffers.delta)
-    elif stage == GATE_UP:
-        _gate_up(layer, item, items.gate_up, num_tokens, weights.gate_up, buffers, thread)
-    elif stage == DOWN:
-        columns(
-            buffers.rows_inner, weights.down, layer, item, items.down, num_tokens, buffers.delta
-        )
     elif stage == LAST:
         t = inputs.logit_rows[item]
         residual, delta = buffers.residual[t], buffers.delta[t]
@@ -114,10 +148,37 @@ def _do(stage: int, layer: int, item: int, args: Any) -> None:
         prepare(scratch, shape.hidden, shape.largest_hidden, buffers.rows_final, item)
     elif stage == HEAD:
         num_rows = inputs.logit_rows.shape[0]
-        columns(buffers.rows_final, weights.lm_head, 0, item, items.lm_head, num_rows, logits)
+        columns(buffers.rows_final, weights.lm_head, 0, 0, num_rows, item, items.lm_head, logits)
+    elif items.blocks:
+        first = item * items.block
+        _rows(stage, layer, first, min(first + items.block, num_tokens), 0, 1, args)
+    elif stage in (QKV, OUT, GATE_UP, DOWN):
+        _rows(stage, layer, 0, num_tokens, item, _num_items(stage, items), args)
     else:
         first = item * items.step
-        for t in range(first, min(first + items.step, num_tokens)):
+        _rows(stage, layer, first, min(first + items.step, num_tokens), 0, 1, args)
+
+
+@jit
+def _rows(
+    stage: int, layer: int, first: int, end: int, share: int, num_shares: int, args: Any
+) -> None:
+    """A stage of tokens first .. end - 1, or that share of a matrix' columns for them."""
+    thread, weights, _, _, _, _, buffers, _, _ = args
+    if stage == QKV:
+        columns(buffers.rows_hidden, weights.qkv, layer, first, end, share, num_shares, buffers.qkv)
+    elif stage == OUT:
+        columns(
+            buffers.rows_heads, weights.out, layer, first, end, share, num_shares, buffers.delta
+        )
+    elif stage == GATE_UP:
+        _gate_up(layer, first, end, share, num_shares, weights.gate_up, buffers, thread)
+    elif stage == DOWN:
+        columns(
+            buffers.rows_inner, weights.down, layer, first, end, share, num_shares, buffers.delta
+        )
+    else:
+        for t in range(first, end):
             _token(stage, layer, t, args)
 
 
@@ -127,13 +188,16 @@ def _token(stage: int, layer: int, t: int, args: Any) -> None:
     thread, weights, shape, inputs, k_pool, v_pool, buffers, _, _ = args
     if stage == EMBED:
         embed(inputs.token_ids[t], weights.embedding, buffers.residual[t])
+        for d in range(weights.frequencies.shape[0]):
+            angle = np.float32(inputs.positions[t]) * weights.frequencies[d]
+            buffers.cos[t, d], buffers.sin[t, d] = np.cos(angle), np.sin(angle)
         buffers.delta[t, :] = np.float32(0.0)
     elif stage == NORM:
         norm = weights.attention_norm[layer]
         _add_norm(buffers, t, norm, shape, buffers.normed[thread])
     elif stage == ROPE:
         row = buffers.qkv[t]
-        _rope(row, inputs.cos[t], inputs.sin[t], shape.num_heads + shape.num_kv_heads)
+        _rope(row, buffers.cos[t], buffers.sin[t], shape.num_heads + shape.num_kv_heads)
         width = shape.num_kv_heads * shape.head_dim
         first = shape.num_heads * shape.head_dim
         slot = inputs.slots[t]
@@ -150,23 +214,30 @@ def _token(stage: int, layer: int, t: int, args: Any) -> None:
 
 @jit
 def columns(
-    rows: Any, matrix: Any, layer: int, item: int, num_items: int, num_rows: int, out: Any
+    rows: Any,
+    matrix: Any,
+    layer: int,
+    first: int,
+    end: int,
+    share: int,
+    num_shares: int,
+    out: Any,
 ) -> None:
-    """Share `item` of `num_items` of a matrix' columns, for all rows."""
+    """Rows first .. end - 1 times share `share` of `num_shares` of a matrix' columns."""
     num_pairs = out.shape[1] // 32
-    first, end = num_pairs * item // num_items, num_pairs * (item + 1) // num_items
-    for pair in range(first, end):
-        multiply(rows, matrix, layer, 2 * pair, num_rows, out)
+    for pair in range(num_pairs * share // num_shares, num_pairs * (share + 1) // num_shares):
+        multiply(rows, matrix, layer, 2 * pair, first, end, out)
         if matrix.bias.shape[0]:
-            _add_bias(matrix.bias[layer], 32 * pair, num_rows, out, 32 * pair)
+            _add_bias(matrix.bias[layer], 32 * pair, first, end, out, 32 * pair)
 
 
 @jit
 def _gate_up(
     layer: int,
-    item: int,
-    num_items: int,
-    num_rows: int,
+    first: int,
+    end: int,
+    share: int,
+    num_shares: int,
     matrix: Packed,
     buffers: Buffers,
     thread: int,
@@ -174,20 +245,20 @@ def _gate_up(
     """silu(gate) * up for a share of the pairs of tiles, each of 16 gates and their ups."""
     num_pairs = matrix.scales.shape[1] // 32
     both = buffers.gate_up[thread]
-    for pair in range(num_pairs * item // num_items, num_pairs * (item + 1) // num_items):
-        multiply_at(buffers.rows_hidden, matrix, layer, 2 * pair, num_rows, both, 0)
+    for pair in range(num_pairs * share // num_shares, num_pairs * (share + 1) // num_shares):
+        multiply_at(buffers.rows_hidden, matrix, layer, 2 * pair, first, end, both, 0)
         if matrix.bias.shape[0]:
-            _add_bias(matrix.bias[layer], 32 * pair, num_rows, both, 0)
-        for m in range(num_rows):
+            _add_bias(matrix.bias[layer], 32 * pair, first, end, both, 0)
+        for m in range(first, end):
             silu_mul(both, 32 * m, buffers.gated, m * buffers.gated.shape[1] + 16 * pair)
 
 
 @jit
-def _add_bias(bias: Any, first: int, num_rows: int, out: Any, column: int) -> None:
-    """Add a pair of tiles' biases, from bias[first] on, to columns of `out` from `column` on."""
-    for m in range(num_rows):
+def _add_bias(bias: Any, at: int, first: int, end: int, out: Any, column: int) -> None:
+    """Add a pair of tiles' biases, from bias[at] on, to columns of `out` from `column` on."""
+    for m in range(first, end):
         for n in range(32):
-            out[m, column + n] += bias[first + n]
+            out[m, column + n] += bias[at + n]
 
 
 @jit
@@ -201,16 +272,13 @@ def _attend(
     buffers: Buffers,
     scratch: Any,
 ) -> None:
-    run = inputs.runs[item // shape.num_kv_heads]
     attend(
         buffers.qkv,
         k_pool[layer],
         v_pool[layer],
-        inputs.page_table[run[0]],
-        int(run[3]),
-        int(run[1]),
-        int(run[2]),
-        item % shape.num_kv_heads,
+        inputs.page_table,
+        inputs.runs,
+        inputs.attention[item],
         shape.num_heads,
         shape.num_kv_heads,
         shape.head_dim,

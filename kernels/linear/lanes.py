@@ -75,7 +75,7 @@ _NARROW_SIZES = (2, 2, 2, 1)
 
 def multiply(
     values: Any, row_scales: Any, weights: Any, scales: Any,
-    tile: Any, num_rows: Any, out: Any, column: Any,
+    tile: Any, first: Any, end: Any, out: Any, column: Any,
 ) -> None:  # fmt: skip
     """`tiles.multiply_at` for values [T, K'] and one matrix' weights [N' * K'], scales [N']."""
     raise NotImplementedError  # compiled code only: the overload below
@@ -84,7 +84,7 @@ def multiply(
 @overload(multiply)
 def _multiply(
     values: Any, row_scales: Any, weights: Any, scales: Any,
-    tile: Any, num_rows: Any, out: Any, column: Any,
+    tile: Any, first: Any, end: Any, out: Any, column: Any,
 ) -> Any:  # fmt: skip
     sizes = _SIZES[weights.dtype] if simd.has_feature("avx512f") else _NARROW_SIZES
     size_a, size_b, size_c, size_d = sizes
@@ -92,17 +92,17 @@ def _multiply(
 
     def multiply(
         values: Any, row_scales: Any, weights: Any, scales: Any,
-        tile: Any, num_rows: Any, out: Any, column: Any,
+        tile: Any, first: Any, end: Any, out: Any, column: Any,
     ) -> None:  # fmt: skip
-        width, last, m = values.shape[1], num_rows - 1, 0
-        while m < num_rows:  # the smallest size that holds what is left, or the largest
-            if num_rows - m > size_b:
+        width, last, m = values.shape[1], end - 1, first
+        while m < end:  # the smallest size that holds what is left, or the largest
+            if end - m > size_b:
                 a(values, row_scales, weights, scales, width, tile, m, last, out, column)
                 m += size_a
-            elif num_rows - m > size_c:
+            elif end - m > size_c:
                 b(values, row_scales, weights, scales, width, tile, m, last, out, column)
                 m += size_b
-            elif num_rows - m > size_d:
+            elif end - m > size_d:
                 c(values, row_scales, weights, scales, width, tile, m, last, out, column)
                 m += size_c
             else:

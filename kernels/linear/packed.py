@@ -25,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sestina.kernels import amx
+from sestina.kernels import aligned, amx
 
 TILE, PAIR, WIDTH = 16, 32, 64
 MAX_ACTIVATION = 8191
@@ -69,13 +69,13 @@ class Rows(NamedTuple):
         """For `num_rows` rows of K = `width`, beside packed weights of this dtype."""
         is_int8 = weights.dtype == np.int8
         full_width = padded(width, WIDTH)
-        values = np.zeros((num_rows, full_width), np.int16 if is_int8 else weights.dtype)
+        values = aligned.zeros((num_rows, full_width), np.int16 if is_int8 else weights.dtype)
         if has_blocks is None:
             has_blocks = amx.allowed()
         shape = (0, 0)
         if has_blocks and weights.dtype != np.float32:
             shape = (-(-num_rows // TILE), TILE * full_width * (2 if is_int8 else 1))
-        return cls(values, np.ones(num_rows, np.float32), np.zeros(shape, weights.dtype))
+        return cls(values, np.ones(num_rows, np.float32), aligned.zeros(shape, weights.dtype))
 
 
 def padded(size: int, step: int) -> int:
@@ -165,4 +165,4 @@ class Packer:
 
     def packed(self) -> Packed:
         bias = np.stack(self.bias) if self.bias else np.zeros((0, 0), np.float32)
-        return Packed(np.stack(self.weights), np.stack(self.scales), bias)
+        return Packed(aligned.stack(self.weights), aligned.stack(self.scales), bias)

@@ -25,17 +25,17 @@ MIN_INT8_ROWS = 7
 
 
 @jit
-def multiply(rows: Any, matrix: Any, layer: int, tile: int, num_rows: int, out: Any) -> None:
-    """out[m, 16 * tile + j] = (rows @ weight[layer].T)[m, ...] for j < 32 and all m < num_rows.
+def multiply(rows: Any, matrix: Any, layer: int, tile: int, first: int, end: int, out: Any) -> None:
+    """out[m, 16 * tile + j] = (rows @ weight[layer].T)[m, ...] for j < 32 and first <= m < end.
 
-    rows: `packed.Rows` made by `prepare`; matrix: `packed.Packed`; tile even; out [T, N'] float32,
-    N' at least the packed number of columns. The bias is not added.
+    rows: `packed.Rows` made by `prepare`; matrix: `packed.Packed`; tile even; first a multiple of
+    16; out [T, N'] float32, N' at least the packed number of columns. The bias is not added.
     """
-    multiply_at(rows, matrix, layer, tile, num_rows, out, 16 * tile)
+    multiply_at(rows, matrix, layer, tile, first, end, out, 16 * tile)
 
 
 def multiply_at(
-    rows: Any, matrix: Any, layer: Any, tile: Any, num_rows: Any, out: Any, column: Any
+    rows: Any, matrix: Any, layer: Any, tile: Any, first: Any, end: Any, out: Any, column: Any
 ) -> None:
     """`multiply` into out[m, column + j], where `out` may be as narrow as 32 columns.
 
@@ -47,31 +47,31 @@ def multiply_at(
 
 @overload(multiply_at)
 def _multiply_at(
-    rows: Any, matrix: Any, layer: Any, tile: Any, num_rows: Any, out: Any, column: Any
+    rows: Any, matrix: Any, layer: Any, tile: Any, first: Any, end: Any, out: Any, column: Any
 ) -> Any:
     def few(
-        rows: Any, matrix: Any, layer: Any, tile: Any, num_rows: Any, out: Any, column: Any
+        rows: Any, matrix: Any, layer: Any, tile: Any, first: Any, end: Any, out: Any, column: Any
     ) -> None:
         weights, scales = matrix.weights[layer], matrix.scales[layer]
-        lanes.multiply(rows.values, rows.scales, weights, scales, tile, num_rows, out, column)
+        lanes.multiply(rows.values, rows.scales, weights, scales, tile, first, end, out, column)
 
     def int8(
-        rows: Any, matrix: Any, layer: Any, tile: Any, num_rows: Any, out: Any, column: Any
+        rows: Any, matrix: Any, layer: Any, tile: Any, first: Any, end: Any, out: Any, column: Any
     ) -> None:
         weights, scales, steps = matrix.weights[layer], matrix.scales[layer], rows.scales
-        if rows.blocks.shape[0] > 0 and num_rows >= MIN_INT8_ROWS:
-            tiles_amx.int8(rows.blocks, steps, weights, scales, tile, num_rows, out, column)
+        if rows.blocks.shape[0] > 0 and end - first >= MIN_INT8_ROWS:
+            tiles_amx.int8(rows.blocks, steps, weights, scales, tile, first, end, out, column)
         else:
-            lanes.multiply(rows.values, steps, weights, scales, tile, num_rows, out, column)
+            lanes.multiply(rows.values, steps, weights, scales, tile, first, end, out, column)
 
     def bf16(
-        rows: Any, matrix: Any, layer: Any, tile: Any, num_rows: Any, out: Any, column: Any
+        rows: Any, matrix: Any, layer: Any, tile: Any, first: Any, end: Any, out: Any, column: Any
     ) -> None:
         weights, scales = matrix.weights[layer], matrix.scales[layer]
         if rows.blocks.shape[0] > 0:
-            tiles_amx.bf16(rows.blocks, weights, tile, num_rows, out, column)
+            tiles_amx.bf16(rows.blocks, weights, tile, first, end, out, column)
         else:
-            lanes.multiply(rows.values, rows.scales, weights, scales, tile, num_rows, out, column)
+            lanes.multiply(rows.values, rows.scales, weights, scales, tile, first, end, out, column)
 
     if not amx.available():
         return few

@@ -14,16 +14,15 @@ from __future__ import annotations
 from typing import Any
 
 from sestina.kernels import amx, simd, simd_narrow
-from sestina.kernels.linear.lanes import AHEAD
 from sestina.kernels.numba_jit import jit_exact as jit
 
 
 @jit
 def int8(
     blocks: Any, row_scales: Any, weights: Any, scales: Any,
-    tile: int, num: int, out: Any, column: int,
+    tile: int, begin: int, end: int, out: Any, column: int,
 ) -> None:  # fmt: skip
-    """As `tiles.multiply_at`, for the first `num` rows of `blocks`.
+    """As `tiles.multiply_at`, for rows `begin` .. end - 1 of `blocks`.
 
     While tiles are multiplied, the lanes finish the 16 rows before.
     """
@@ -31,9 +30,11 @@ def int8(
     first = tile * 16 * width
     second = first + 16 * width
     sums = amx.scratch()
-    ended, share = 0, -(-16 * 64 // width)  # rows finished, and to finish in each step
-    amx.configure(min(num, 16), min(num, 16))
-    for m in range(0, num, 16):
+    ended, share = begin, -(-16 * 64 // width)  # rows finished, and to finish in each step
+    lines = _lines_a_step(end - begin, 16)
+    ahead = first + 32 * width  # the next two tiles, fetched meanwhile
+    amx.configure(min(end - begin, 16), min(end - begin, 16))
+    for m in range(begin, end, 16):
         left = m * 2 * width
         amx.zero(0)
         amx.zero(1)
@@ -46,9 +47,9 @@ def int8(
             amx.load(5, blocks, left + 32 * k + 1024, 64)
             amx.dot_i8(1, 5, 6)
             amx.load(7, weights, second + 16 * k, 64)
-            if m == 0:
-                amx.prefetch(weights, first + 16 * k + AHEAD)
-                amx.prefetch(weights, second + 16 * k + AHEAD)
+            for line in range(lines):
+                simd.prefetch(weights, ahead + 64 * line)
+            ahead += 64 * lines
             for row in range(ended, min(ended + share, m)):
                 _int8_end(sums, 16 * (row % 16), row_scales, scales, tile, row, out, column)
             ended = min(ended + share, m)
@@ -59,7 +60,7 @@ def int8(
         amx.store(2, sums, 512, 64)
         amx.store(3, sums, 768, 64)
     amx.release()
-    for row in range(ended, num):
+    for row in range(ended, end):
         _int8_end(sums, 16 * (row % 16), row_scales, scales, tile, row, out, column)
 
 
@@ -83,21 +84,36 @@ def _int8_end(
 
 
 @jit
-def bf16(blocks: Any, weights: Any, tile: int, num: int, out: Any, column: int) -> None:
-    """As `tiles.multiply_at`, for the first `num` rows of `blocks`."""
-    for m in range(0, num, 32):
-        rows = num - m
-        if m == 0 or rows < 32:
+def bf16(blocks: Any, weights: Any, tile: int, begin: int, end: int, out: Any, column: int) -> None:
+    """As `tiles.multiply_at`, for rows `begin` .. end - 1 of `blocks`."""
+    width = blocks.shape[1] // 16
+    lines = _lines_a_step(end - begin, 32)
+    ahead = 16 * (tile + 2) * width
+    for m in range(begin, end, 32):
+        rows = end - m
+        if m == begin or rows < 32:
             amx.configure(min(rows, 16), min(max(rows - 16, 1), 16))
         if rows > 16:
-            _bf16_two(blocks, weights, tile, m, out, column)
+            _bf16_two(blocks, weights, tile, m, ahead, lines, out, column)
         else:
-            _bf16_one(blocks, weights, tile, m, out, column)
+            _bf16_one(blocks, weights, tile, m, ahead, lines, out, column)
+        ahead += width * lines
     amx.release()
 
 
 @jit
-def _bf16_two(blocks: Any, weights: Any, tile: int, m: int, out: Any, column: int) -> None:
+def _lines_a_step(num_rows: int, height: int) -> int:
+    """Cache lines to fetch in each step, so that the next two tiles are there when their turn is.
+
+    A step uses 32 lines of the present two, once for each `height` rows.
+    """
+    return -(-32 // -(-num_rows // height))
+
+
+@jit
+def _bf16_two(
+    blocks: Any, weights: Any, tile: int, m: int, ahead: int, lines: int, out: Any, column: int
+) -> None:
     width = blocks.shape[1] // 16
     first = tile * 16 * width
     second = first + 16 * width
@@ -114,6 +130,9 @@ def _bf16_two(blocks: Any, weights: Any, tile: int, m: int, out: Any, column: in
         amx.load(5, blocks, lower + k, 64)
         amx.dot_bf16(1, 5, 6)
         amx.load(7, weights, second + k, 64)
+        for line in range(lines):
+            simd.prefetch(weights, ahead + 32 * line)
+        ahead += 32 * lines
         amx.dot_bf16(2, 4, 7)
         amx.dot_bf16(3, 5, 7)
     stride = out.shape[1]
@@ -125,7 +144,9 @@ def _bf16_two(blocks: Any, weights: Any, tile: int, m: int, out: Any, column: in
 
 
 @jit
-def _bf16_one(blocks: Any, weights: Any, tile: int, m: int, out: Any, column: int) -> None:
+def _bf16_one(
+    blocks: Any, weights: Any, tile: int, m: int, ahead: int, lines: int, out: Any, column: int
+) -> None:
     width = blocks.shape[1] // 16
     first = tile * 16 * width
     second = first + 16 * width
@@ -136,6 +157,9 @@ def _bf16_one(blocks: Any, weights: Any, tile: int, m: int, out: Any, column: in
         amx.load(6, weights, first + k, 64)
         amx.dot_bf16(0, 4, 6)
         amx.load(7, weights, second + k, 64)
+        for line in range(lines):
+            simd.prefetch(weights, ahead + 32 * line)
+        ahead += 32 * lines
         amx.dot_bf16(2, 4, 7)
     at = m * out.shape[1] + column
     amx.store(0, out, at, 4 * out.shape[1])

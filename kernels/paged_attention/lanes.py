@@ -1,24 +1,52 @@
-"""attend: one KV head for a run of new tokens of one sequence, compiled, for compiled callers.
+"""attend: some KV heads for some runs of new tokens, compiled, for compiled callers.
 
 Blocks of keys at fixed positions, as in Dao, "FlashAttention-2", 2023: a block of K and V is copied
-out of its pages into the layout that the products want, and all queries of the item (rows: tokens
-times heads of the group) pass over it, a tile of rows at a time. Each row keeps the largest score,
-the sum of the weights and the weighted sum of V in float32 and rescales them when the largest
-score grows. Scores are in units of log 2 (the scale of the queries holds the factor).
+out of its pages into the layout that the products want, and all queries of a head (rows: tokens
+times heads of the group) pass over it, a tile of rows at a time: first all runs of the item over
+the blocks that they share, then each over its own. Each row keeps the largest score, the sum of
+the weights and the weighted sum of V in float32 and rescales them when the largest score grows.
+Scores are in units of log 2 (the scale of the queries holds the factor).
 
 What a row computes depends on its position alone: the products sum in the order of the head's
 dimensions and of the keys whatever the tile's height, masked keys weigh exactly 0, and block
 borders are multiples of a constant. So a token's result is bitwise the same however the tokens
-are split into items.
+are put into items; and no tile has rows of two runs, unless both see all of the block, so that a
+NaN in one's values stays its own.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from sestina.kernels import amx
 from sestina.kernels.numba_jit import jit_exact
-from sestina.kernels.paged_attention.products import TILE, multiply
+from sestina.kernels.paged_attention.copies import (
+    copy_keys,
+    copy_values,
+    fetch,
+    read_query,
+    write_out,
+)
+from sestina.kernels.paged_attention.plan import (
+    BEGIN,
+    BLOCK,
+    END,
+    FIRST,
+    HEAD,
+    LAST,
+    NUM_HEADS,
+    ROW,
+    SEEN,
+    SHARED,
+)
+from sestina.kernels.paged_attention.products import multiply
+from sestina.kernels.paged_attention.scratch import (
+    TILE,
+    TILES,
+    block_places,
+    pad,
+    state_places,
+    widths,
+)
 from sestina.kernels.simd import (
     f32_add,
     f32_exp2,
@@ -30,66 +58,14 @@ from sestina.kernels.simd import (
     f32_splat,
     f32_store,
     f32_sub,
-    f32_sum,
     f32_top,
     f32_zero,
 )
-from sestina.kernels.simd_matrix import (
-    holds_bf16,
-    tiles_begin,
-    tiles_end,
-    word_copy,
-    word_join,
-    words_of_row,
-    words_of_rows,
-    words_to_line,
-    words_transpose,
-    words_transpose8,
-)
+from sestina.kernels.simd_matrix import holds_bf16, tiles_begin, tiles_end, words_to_line
 from sestina.kernels.simd_narrow import bf16_of_f32, bf16_store
-
-BLOCK = 64
-"""Keys of a block."""
-
-HEADER = 16
-TILES = np.float32(0x414D58)
-"""In the first number of a scratch: this process may use AMX."""
 
 LOG2_E = np.float32(1.4426950408889634)
 LOWEST = np.float32(-3.0e38)
-
-
-ITEM_TOKENS = 256
-"""New tokens of an item beyond which its queries and sums no longer stay in a core's cache."""
-
-
-def scratch_len(num_tokens: int, group: int, head_dim: int) -> int:
-    """float32 numbers that `attend` needs for up to `num_tokens` new tokens of `group` heads."""
-    return 16 + int(_layout(num_tokens * group, head_dim)[-1])
-
-
-def prepare(scratch: np.ndarray) -> None:
-    """Once, before a scratch is first used: note whether this process may use AMX.
-
-    Without it bfloat16 products take the slower instruction, if the scratch begins with a 0.
-    """
-    scratch[0] = TILES if amx.allowed() else np.float32(0.0)
-
-
-@jit_exact
-def _layout(num_rows: int, head_dim: int) -> tuple[int, ...]:
-    """Where in the scratch lie: largest scores, sums, queries, out, K, V, scores, weights; end."""
-    rows = (num_rows + 16) // 16 * 16 + 16  # whole tiles of any height
-    width = (head_dim + 31) // 32 * 32
-    tops = HEADER
-    sums = tops + rows
-    queries = sums + 16 * rows
-    mixed = queries + rows * width
-    keys = mixed + rows * width
-    values = keys + width * BLOCK
-    scores = values + BLOCK * width
-    weights = scores + TILE * BLOCK
-    return tops, sums, queries, mixed, keys, values, scores, weights, weights + TILE * BLOCK
 
 
 @jit_exact
@@ -97,11 +73,9 @@ def attend(
     q: np.ndarray,  # [T, W] float32; query head h of a token in columns h * D ..
     k_pool: np.ndarray,  # [P, G * D] float32, or uint16: the bits of bfloat16
     v_pool: np.ndarray,
-    slots: np.ndarray,  # [S] int32: pool row of each position
-    seen: int,  # positions that token t0 sees, itself included; token t sees seen + t - t0
-    t0: int,
-    t1: int,
-    kv_head: int,
+    page_table: np.ndarray,  # [R, S] int32: pool row of each position
+    runs: np.ndarray,  # [A, 4] int32 and an item [5] int32, of `plan`
+    item: np.ndarray,
     num_heads: int,
     num_kv_heads: int,
     head_dim: int,
@@ -109,205 +83,154 @@ def attend(
     scratch: np.ndarray,  # [scratch_len(...)] float32, of one thread
     out: np.ndarray,  # [T, H * D] float32
 ) -> None:
-    """Write out[t, h] for t0 <= t < t1 and the query heads of `kv_head`.
+    """Write out[t, h] for the tokens t of the item's runs and the query heads of its KV heads.
 
     With bfloat16 pools, queries and weights are rounded to bfloat16 too; sums are float32.
     """
     group = num_heads // num_kv_heads
-    num_rows = (t1 - t0) * group
-    tiles = holds_bf16(k_pool) and scratch[0] == TILES
+    bf16 = holds_bf16(k_pool)
+    tiles = bf16 and scratch[0] == TILES
     scratch = scratch[words_to_line(scratch) :]  # half the time of tiles that straddle lines
-    tile = TILE if tiles else 12
-    if tiles:
-        tiles_begin(scratch)
-    _read_queries(q, t0, t1, kv_head * group, group, head_dim, scale, scratch, holds_bf16(k_pool))
-    end = seen + t1 - t0 - 1
-    for start in range(0, end, BLOCK):
-        stop = min(start + BLOCK, end)
-        _copy_keys(k_pool, slots, start, stop, kv_head, num_rows, head_dim, scratch)
-        _copy_values(v_pool, slots, start, stop, kv_head, num_rows, head_dim, scratch)
-        first = max(0, start - seen + 1) * group  # earlier rows see nothing of the block
-        for row in range(first // tile * tile, num_rows, tile):
-            _pass_over(
-                row, num_rows, group, seen - start, head_dim, scratch, holds_bf16(k_pool), tiles
-            )
+    num_rows = 0
+    for r in range(item[FIRST], item[LAST]):
+        num_rows += pad((runs[r, END] - runs[r, BEGIN]) * group, tiles)
+    _begin(q, runs, item, num_rows, group, head_dim, scale * LOG2_E, scratch, bf16, tiles)
+    if item[SHARED]:
+        if tiles:
+            tiles_begin(scratch, TILE)
+        slots = page_table[runs[item[FIRST], ROW]]
+        for start in range(0, item[SHARED], BLOCK):
+            _block(
+                k_pool, v_pool, slots, start, start + BLOCK, item[SHARED], item, 0, num_rows,
+                num_rows, group, BLOCK, head_dim, scratch, tiles,
+            )  # fmt: skip
+    row = 0
+    for r in range(item[FIRST], item[LAST]):
+        num_own = (runs[r, END] - runs[r, BEGIN]) * group
+        slots, seen = page_table[runs[r, ROW]], runs[r, SEEN]
+        end = seen + runs[r, END] - runs[r, BEGIN] - 1
+        if tiles:
+            tiles_begin(scratch, min(num_own, TILE))
+        for start in range(item[SHARED], end, BLOCK):
+            _block(
+                k_pool, v_pool, slots, start, min(start + BLOCK, end), end, item, row, num_own,
+                num_rows, group, seen - start, head_dim, scratch, tiles,
+            )  # fmt: skip
+        row += pad(num_own, tiles)
     if tiles:
         tiles_end(scratch)
-    _write_out(t0, t1, kv_head * group, group, head_dim, scratch, out)
+    _end(runs, item, num_rows, group, head_dim, scratch, tiles, out)
 
 
 @jit_exact
-def _widths(head_dim: int, bf16: bool) -> tuple[int, int]:
-    """Words of a query or key, a multiple of 16, and float32 of a value, the same."""
-    lines = (head_dim + 15) // 16
-    return ((lines + 1) // 2 if bf16 else lines) * 16, lines * 16
+def _begin(
+    q: np.ndarray, runs: np.ndarray, item: np.ndarray, num_rows: int, group: int, head_dim: int,
+    factor: np.float32, scratch: np.ndarray, bf16: bool, tiles: bool,
+) -> None:  # fmt: skip
+    """Queries, and the state of a softmax over nothing; rows and columns that pad are zero."""
+    words, _width = widths(head_dim, bf16)
+    state = block_places(head_dim)[-1]
+    for h in range(item[HEAD], item[HEAD] + item[NUM_HEADS]):
+        tops, sums, queries, _mixed, end = state_places(state, num_rows, head_dim)
+        scratch[tops:sums] = LOWEST
+        scratch[sums:end] = np.float32(0.0)
+        row = 0
+        for r in range(item[FIRST], item[LAST]):
+            begin, stop = runs[r, BEGIN], runs[r, END]
+            for i in range((stop - begin) * group):
+                source = (begin + i // group) * q.shape[1] + (h * group + i % group) * head_dim
+                read_query(q, source, head_dim, factor, scratch, queries + (row + i) * words, bf16)
+            row += pad((stop - begin) * group, tiles)
+        state = end
 
 
 @jit_exact
-def _read_queries(
-    q: np.ndarray,
-    t0: int,
-    t1: int,
-    first_head: int,
-    group: int,
-    head_dim: int,
-    scale: np.float32,
-    scratch: np.ndarray,
-    bf16: bool,
-) -> None:
-    """Scaled queries as rows of words, and the state of a softmax over nothing."""
-    num_rows = (t1 - t0) * group
-    tops, sums, queries, _mixed, keys = _layout(num_rows, head_dim)[:5]
-    words, _width = _widths(head_dim, bf16)
-    scratch[tops:sums] = LOWEST
-    scratch[sums:keys] = np.float32(0.0)  # and rows and columns that pad
-    factor = f32_splat(scale * LOG2_E)
-    line = keys  # 32 numbers at a time pass through here
-    for t in range(t0, t1):
-        for h in range(group):
-            row = queries + ((t - t0) * group + h) * words
-            source = t * q.shape[1] + (first_head + h) * head_dim
-            for d in range(0, head_dim, 32):
-                count = min(32, head_dim - d)
-                f32_store(f32_zero(), scratch, line)
-                f32_store(f32_zero(), scratch, line + 16)
-                for i in range(count):
-                    word_copy(q, source + d + i, scratch, line + i)
-                a = f32_mul(f32_load(scratch, line), factor)
-                b = f32_mul(f32_load(scratch, line + 16), factor)
-                if bf16:
-                    bf16_store(bf16_of_f32(a, b), scratch, row + d // 2)
-                else:
-                    f32_store(a, scratch, row + d)
-                    if d + 16 < words:
-                        f32_store(b, scratch, row + d + 16)
+def _end(
+    runs: np.ndarray, item: np.ndarray, num_rows: int, group: int, head_dim: int,
+    scratch: np.ndarray, tiles: bool, out: np.ndarray,
+) -> None:  # fmt: skip
+    """out = weighted sums / sums of the weights."""
+    _words, width = widths(head_dim, False)
+    state = block_places(head_dim)[-1]
+    for h in range(item[HEAD], item[HEAD] + item[NUM_HEADS]):
+        _tops, sums, _queries, mixed, end = state_places(state, num_rows, head_dim)
+        row = 0
+        for r in range(item[FIRST], item[LAST]):
+            begin, stop = runs[r, BEGIN], runs[r, END]
+            for i in range((stop - begin) * group):
+                at = (begin + i // group) * out.shape[1] + (h * group + i % group) * head_dim
+                place = row + i
+                write_out(scratch, mixed + place * width, sums + place * 16, head_dim, out, at)
+            row += pad((stop - begin) * group, tiles)
+        state = end
 
 
 @jit_exact
-def _copy_keys(
-    pool: np.ndarray,
-    slots: np.ndarray,
-    start: int,
-    stop: int,
-    kv_head: int,
-    num_rows: int,
-    head_dim: int,
-    scratch: np.ndarray,
-) -> None:
-    """Keys start .. stop - 1 as columns of words [words of a key, BLOCK].
+def _block(
+    k_pool: np.ndarray, v_pool: np.ndarray, slots: np.ndarray, start: int, stop: int, end: int,
+    item: np.ndarray, row: int, num_own: int, num_rows: int, group: int, seen: int, head_dim: int,
+    scratch: np.ndarray, tiles: bool,
+) -> None:  # fmt: skip
+    """Rows row .. row + num_own - 1 of all heads over keys start .. stop - 1 of `end`.
 
-    The last 16 columns repeat the last key; what the block holds beyond is never used.
+    num_rows: of the whole state. seen: how many of these keys the first row's token sees.
     """
-    bf16 = holds_bf16(pool)
-    words, _ = _widths(head_dim, bf16)
-    keys = _layout(num_rows, head_dim)[4]
-    each = 2 if bf16 else 1
-    column, width = kv_head * head_dim, pool.shape[1]
-    for s in range(start, stop, 16):
-        at = keys + s - start
-        if head_dim % 16 == 0:
-            for w in range(0, head_dim // each - 15, 16):
-                place = column + each * w
-                words_transpose(
-                    pool, slots, s, stop - 1, width, place, scratch, at + w * BLOCK, BLOCK
-                )
-            if bf16 and head_dim % 32 == 16:
-                w = words - 16
-                place = column + 2 * w
-                words_transpose8(
-                    pool, slots, s, stop - 1, width, place, scratch, at + w * BLOCK, BLOCK
-                )
-        else:
-            for i in range(16):
-                source = slots[min(s + i, stop - 1)] * width + column
-                for w in range(head_dim // each):
-                    word_copy(pool, source + each * w, scratch, at + w * BLOCK + i)
-                for w in range(head_dim // each, words):
-                    scratch[at + w * BLOCK + i] = np.float32(0.0)
-
-
-@jit_exact
-def _copy_values(
-    pool: np.ndarray,
-    slots: np.ndarray,
-    start: int,
-    stop: int,
-    kv_head: int,
-    num_rows: int,
-    head_dim: int,
-    scratch: np.ndarray,
-) -> None:
-    """Values start .. stop - 1 as rows: [BLOCK, D], or [BLOCK / 2, D] words of two values' numbers.
-
-    Rows up to the next multiple of 32 repeat the last value, for weights of 0.
-    """
-    _, width = _widths(head_dim, False)
-    values = _layout(num_rows, head_dim)[5]
-    column, step = kv_head * head_dim, pool.shape[1]
-    whole = head_dim // 16 * 16
-    count = (stop - start + 31) // 32 * 32
-    if holds_bf16(pool):
-        for i in range(0, count, 2):
-            low = slots[min(start + i, stop - 1)] * step + column
-            high = slots[min(start + i + 1, stop - 1)] * step + column
-            at = values + i // 2 * width
-            for d in range(0, whole, 16):
-                words_of_rows(pool, low + d, high + d, scratch, at + d)
-            for d in range(whole, head_dim):
-                word_join(pool, low + d, high + d, scratch, at + d)
-            for d in range(head_dim, width):
-                scratch[at + d] = np.float32(0.0)
-    else:
-        for i in range(count):
-            source = slots[min(start + i, stop - 1)] * step + column
-            at = values + i * width
-            for d in range(0, whole, 16):
-                words_of_row(pool, source + d, scratch, at + d)
-            for d in range(whole, head_dim):
-                word_copy(pool, source + d, scratch, at + d)
-            for d in range(head_dim, width):
-                scratch[at + d] = np.float32(0.0)
+    bf16 = holds_bf16(k_pool)
+    tile = TILE if tiles else 12
+    first = max(0, 1 - seen) * group // tile * tile  # earlier rows see nothing of the block
+    column, width = item[HEAD] * head_dim, item[NUM_HEADS] * head_dim
+    state = block_places(head_dim)[-1]
+    part = (BLOCK + item[NUM_HEADS] - 1) // item[NUM_HEADS]
+    for h in range(item[NUM_HEADS]):
+        ahead = min(stop + part * h, end)
+        fetch(k_pool, slots, ahead, min(ahead + part, end), column, width)
+        fetch(v_pool, slots, ahead, min(ahead + part, end), column, width)
+        copy_keys(k_pool, slots, start, stop, column + h * head_dim, head_dim, scratch)
+        copy_values(v_pool, slots, start, stop, column + h * head_dim, head_dim, scratch)
+        for at in range(first, num_own, tile):
+            _pass_over(
+                row + at, at, min(tile, num_own - at), state, num_rows, group, seen, head_dim,
+                scratch, bf16, tiles,
+            )  # fmt: skip
+        state = state_places(state, num_rows, head_dim)[-1]
 
 
 @jit_exact
 def _pass_over(
-    row: int,
-    num_rows: int,
-    group: int,
-    seen: int,
-    head_dim: int,
-    scratch: np.ndarray,
-    bf16: bool,
-    tiles: bool,
-) -> None:
-    """A tile of rows over the block in the scratch, of which the first token sees `seen` keys."""
-    tops, sums, queries, mixed, keys, values, scores, weights, _ = _layout(num_rows, head_dim)
-    words, width = _widths(head_dim, bf16)
-    tile = TILE if tiles else 12
-    height = TILE if tiles else min(tile, (num_rows - row + 2) // 3 * 3)
-    num_seen = min(tile, num_rows - row)
-    most = min(BLOCK, seen + (row + num_seen - 1) // group)
+    row: int, at: int, count: int, state: int, num_rows: int, group: int, seen: int, head_dim: int,
+    scratch: np.ndarray, bf16: bool, tiles: bool,
+) -> None:  # fmt: skip
+    """A tile of rows over the block in the scratch, of which row i's token sees seen + i // group.
+
+    The rows are row .. row + count - 1 of the state, at .. of their run.
+    """
+    _, values, scores, weights, _ = block_places(head_dim)
+    keys = block_places(head_dim)[0]
+    tops, sums, queries, mixed, _ = state_places(state, num_rows, head_dim)
+    words, width = widths(head_dim, bf16)
+    height = (count + 2) // 3 * 3
+    most = min(BLOCK, seen + (at + count - 1) // group)
     step = BLOCK // 2 if bf16 else BLOCK
     multiply(
         scratch, queries + row * words, words, keys, BLOCK, scores, BLOCK,
         height, (most + 63) // 64 * 4, words, True, bf16, tiles,
     )  # fmt: skip
-    count = (most + 31) // 32 * 32
-    for i in range(num_seen):  # all rows' tops first: the rows' latencies overlap
-        visible = min(most, seen + (row + i) // group)
+    padded = (most + 31) // 32 * 32
+    for i in range(count):  # all rows' tops first: the rows' latencies overlap
+        visible = min(most, seen + (at + i) // group)
         _raise(
             scratch, scores + i * BLOCK, visible,
             tops + row + i, sums + (row + i) * 16, mixed + (row + i) * width, width,
         )  # fmt: skip
-    for i in range(num_seen):
-        visible = min(most, seen + (row + i) // group)
+    for i in range(count):
+        visible = min(most, seen + (at + i) // group)
         _weigh(
-            scratch, scores + i * BLOCK, weights + i * step, count, visible,
+            scratch, scores + i * BLOCK, weights + i * step, padded, visible,
             tops + row + i, sums + (row + i) * 16, bf16,
         )  # fmt: skip
     multiply(
         scratch, weights, step, values, width, mixed + row * width, width,
-        height, width // 16, count // 2 if bf16 else count, False, bf16, tiles,
+        height, width // 16, padded // 2 if bf16 else padded, False, bf16, tiles,
     )  # fmt: skip
 
 
@@ -365,29 +288,3 @@ def _weigh(
             f32_store(a, scratch, weights + s)
             f32_store(b, scratch, weights + s + 16)
     f32_store(total, scratch, sum_at)
-
-
-@jit_exact
-def _write_out(
-    t0: int,
-    t1: int,
-    first_head: int,
-    group: int,
-    head_dim: int,
-    scratch: np.ndarray,
-    out: np.ndarray,
-) -> None:
-    """out = weighted sums / sums of the weights."""
-    num_rows = (t1 - t0) * group
-    _, sums, _, mixed = _layout(num_rows, head_dim)[:4]
-    width = _widths(head_dim, False)[1]
-    for row in range(num_rows):
-        inverse = np.float32(1.0) / f32_sum(f32_load(scratch, sums + row * 16))
-        source = mixed + row * width
-        for d in range(0, width, 16):
-            f32_store(
-                f32_mul(f32_load(scratch, source + d), f32_splat(inverse)), scratch, source + d
-            )
-        at = (t0 + row // group) * out.shape[1] + (first_head + row % group) * head_dim
-        for d in range(head_dim):
-            word_copy(scratch, source + d, out, at + d)

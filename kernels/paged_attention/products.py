@@ -11,9 +11,6 @@ import numpy as np
 from sestina.kernels.numba_jit import jit_exact
 from sestina.kernels.simd_matrix import block_product, tile_product
 
-TILE = 16
-"""Rows of a product by AMX; one without takes multiples of 3."""
-
 _6x4, _3x4, _6x1, _3x1 = (block_product(*shape) for shape in ((6, 4), (3, 4), (6, 1), (3, 1)))
 _tiles_16x4, _tiles_16x1 = tile_product(4), tile_product(1)
 
@@ -34,7 +31,10 @@ def multiply(
     bf16: bool,
     tiles: bool,
 ) -> None:
-    """C [num_rows, 16 num_lines] (+)= A [num_rows, depth] B, all in `m`."""
+    """C [num_rows, 16 num_lines] (+)= A [num_rows, depth] B, all in `m`.
+
+    num_rows a multiple of 3; with `tiles` those that `tiles_begin` was told are meant.
+    """
     line = 0
     while line < num_lines:
         wide = num_lines - line >= 4

@@ -1,4 +1,4 @@
-"""Compiled attention of one KV head: against softmax in float64, and against itself in pieces."""
+"""Compiled attention: against softmax in float64, and against itself in pieces and in company."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from sestina.kernels.paged_attention import lanes
+from sestina.kernels.paged_attention.plan import BLOCK, RUN_LEN
+from sestina.kernels.paged_attention.scratch import prepare, scratch_len
 
 Floats = NDArray[np.float32]
 
@@ -38,18 +40,11 @@ class Case(NamedTuple):
 
     def attend(self, t0: int, t1: int, out: Floats) -> None:
         """Tokens t0 .. t1 - 1, all heads, in a scratch full of NaN."""
-        length = lanes.scratch_len(t1 - t0, self.group, self.head_dim)
-        scratch = np.full(length, np.nan, np.float32)
-        lanes.prepare(scratch)
-        if not self.kind.amx:
-            scratch[0] = 0.0
         seen = self.slots.shape[0] - self.num_new + 1 + t0
-        for kv_head in range(self.num_kv_heads):
-            lanes.attend(
-                self.q, self.k_pool, self.v_pool, self.slots, seen, t0, t1, kv_head,
-                self.num_kv_heads * self.group, self.num_kv_heads, self.head_dim,
-                np.float32(self.head_dim**-0.5), scratch, out,
-            )  # fmt: skip
+        runs = [[0, at, min(at + RUN_LEN, t1), seen + at - t0] for at in range(t0, t1, RUN_LEN)]
+        for run in range(len(runs)):
+            for kv_head in range(self.num_kv_heads):
+                attend(self, [self.slots], runs, [run, run + 1, 0, kv_head, 1], out)
 
     def empty(self) -> Floats:
         heads = self.num_kv_heads * self.group
@@ -71,6 +66,25 @@ class Case(NamedTuple):
                 weights = np.exp(scores - scores.max())
                 out[t, columns] = weights / weights.sum() @ v[:seen, g]
         return out
+
+
+def attend(
+    it: Case,
+    page_table: list[NDArray[np.int32]],
+    runs: list[list[int]],
+    item: list[int],
+    out: Floats,
+) -> None:
+    length = scratch_len(it.group, it.num_kv_heads, it.head_dim)
+    scratch = np.full(length, np.nan, np.float32)
+    prepare(scratch)
+    if not it.kind.amx:
+        scratch[0] = 0.0
+    lanes.attend(
+        it.q, it.k_pool, it.v_pool, np.stack(page_table), np.array(runs, np.int32),
+        np.array(item, np.int32), it.num_kv_heads * it.group, it.num_kv_heads, it.head_dim,
+        np.float32(it.head_dim**-0.5), scratch, out,
+    )  # fmt: skip
 
 
 def widened(pool: NDArray[np.float32] | NDArray[np.uint16]) -> Floats:
@@ -103,7 +117,7 @@ KINDS = pytest.mark.parametrize(
     ],
 )
 HEADS = st.tuples(st.integers(1, 3), st.integers(1, 5))
-EDGES = [0, 1, 15, 16, 31, 32, lanes.BLOCK - 1, lanes.BLOCK, lanes.BLOCK + 1, 2 * lanes.BLOCK - 1]
+EDGES = [0, 1, 15, 16, 31, 32, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK - 1]
 
 
 @KINDS
@@ -160,3 +174,50 @@ def test_nan_is_not_hidden(kind: Kind) -> None:
     it.attend(0, 1, out)
     assert np.isnan(out[0, :64]).all()
     assert np.isfinite(out[0, 64:]).all()
+
+
+@KINDS
+@given(
+    shared=st.integers(0, 3),
+    sizes=st.lists(st.tuples(st.integers(1, 4), st.integers(0, 90)), min_size=2, max_size=6),
+    heads=st.tuples(st.integers(1, 3), st.integers(1, 4)),
+    head_dim=st.sampled_from([6, 64, 80]),
+    seed=st.integers(0, 1 << 30),
+)
+@settings(deadline=None, max_examples=30)
+def test_company_over_shared_keys_gives_the_same_bits(
+    kind: Kind,
+    shared: int,
+    sizes: list[tuple[int, int]],
+    heads: tuple[int, int],
+    head_dim: int,
+    seed: int,
+) -> None:
+    """Runs of (new tokens, keys of their own before them) behind so many blocks in common.
+
+    One run's own values are NaN: the others do not notice.
+    """
+    num_new = sum(new for new, _ in sizes)
+    it = case(num_new, shared * BLOCK + sum(own for _, own in sizes), heads, head_dim, kind, seed)
+    width = max(new + own for new, own in sizes) + shared * BLOCK
+    table, runs, first = [], [], 0
+    place = shared * BLOCK
+    for row, (new, own) in enumerate(sizes):
+        slots = np.zeros(width, np.int32)
+        slots[: shared * BLOCK] = it.slots[: shared * BLOCK]
+        slots[shared * BLOCK :][: new + own] = it.slots[place : place + new + own]
+        place += new + own
+        table.append(slots)
+        runs.append([row, first, first + new, shared * BLOCK + own + 1])
+        first += new
+    sick = table[-1][shared * BLOCK]
+    it.v_pool[sick] = np.float32(np.nan) if kind.dtype is torch.float32 else 0x7FC0
+    together, alone = it.empty(), it.empty()
+    attend(it, table, runs, [0, len(runs), shared * BLOCK, 0, heads[0]], together)
+    for run in range(len(runs)):
+        for kv_head in range(heads[0]):
+            attend(it, table, runs, [run, run + 1, 0, kv_head, 1], alone)
+    assert np.array_equal(together, alone, equal_nan=True)
+    healthy = runs[-1][1]
+    assert np.isfinite(together[:healthy]).all()
+    assert np.isnan(together[healthy:]).all()

@@ -41,7 +41,7 @@ def prepare_all(x: Floats, largest: np.float32, rows: Any) -> None:
 @numba.njit
 def multiply_all(rows: Any, matrix: Any, layer: int, num_rows: int, out: Floats) -> None:
     for tile in range(0, matrix.scales.shape[1] // 16, 2):
-        tiles.multiply(rows, matrix, layer, tile, num_rows, out)
+        tiles.multiply(rows, matrix, layer, tile, 0, num_rows, out)
 
 
 @numba.njit
@@ -49,14 +49,14 @@ def multiply_all_int8(rows: Any, matrix: Any, num_rows: int, out: Floats) -> Non
     """In tiles whatever the number of rows."""
     weights, scales = matrix.weights[0], matrix.scales[0]
     for tile in range(0, scales.shape[0] // 16, 2):
-        tiles_amx.int8(rows.blocks, rows.scales, weights, scales, tile, num_rows, out, 16 * tile)
+        tiles_amx.int8(rows.blocks, rows.scales, weights, scales, tile, 0, num_rows, out, 16 * tile)
 
 
 @numba.njit
 def multiply_panels(rows: Any, matrix: Any, num_rows: int, panels: Floats) -> None:
     """Each 32 columns of the result in the middle of a matrix of their own: [N' / 32, T, 64]."""
     for pair in range(panels.shape[0]):
-        tiles.multiply_at(rows, matrix, 0, 2 * pair, num_rows, panels[pair], 16)
+        tiles.multiply_at(rows, matrix, 0, 2 * pair, 0, num_rows, panels[pair], 16)
 
 
 def pack(dtype: torch.dtype, *weights: torch.Tensor) -> Packed:

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sestina.kernels.paged_attention import Pages, cpu, lanes, paged_attention, reference
+from sestina.kernels.paged_attention import Pages, cpu, paged_attention, reference
+from sestina.kernels.paged_attention.plan import RUN_LEN
 
 ROWS = st.lists(st.tuples(st.integers(1, 20), st.integers(0, 40)), min_size=1, max_size=5)
 """(new tokens, tokens before them) of each row."""
@@ -69,7 +70,7 @@ def test_a_row_alone_gives_the_same_bits(rows: list[tuple[int, int]], seed: int)
         assert torch.equal(paged_attention(q[first:end], k, v, alone, 0.25), together[first:end])
 
 
-@pytest.mark.parametrize("num_new", [1, 3, 30, 2 * lanes.ITEM_TOKENS + 3])
+@pytest.mark.parametrize("num_new", [1, 3, 30, 2 * RUN_LEN + 3])
 def test_equals_dense_causal_attention(num_new: int) -> None:
     """Against torch on the gathered sequence, without our own reference."""
     q, k, v, pages = tensors([(num_new, 31)], 2, 2, 8, seed=3)
