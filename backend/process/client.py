@@ -169,10 +169,14 @@ class WorkerRuntime:
                 raise self._error
             if note is not None:
                 note()
-            while self._dropped:
-                number = self._dropped.popleft()
-                self._outbox.send(messages.encode(messages.CloseSession(number)))
+            self._end_dropped()
             self._outbox.send(frame)
+
+    def _end_dropped(self) -> None:
+        """End the sessions that nobody holds; with the lock held, so that later words come later."""
+        while self._dropped:
+            number = self._dropped.popleft()
+            self._outbox.send(messages.encode(messages.CloseSession(number)))
 
     def _call(self, method: str, kind: type[T]) -> T:
         number = next(self._numbers)
@@ -207,7 +211,9 @@ class WorkerRuntime:
         report = messages.decode_report(frame)
         _HANDLERS[type(report)](self, report)
         if self._dropped:
-            self.send_if_open(messages.CloseSession(self._dropped.popleft()))
+            with self._lock:
+                if self._error is None:
+                    self._end_dropped()
 
     def _on_events(self, report: messages.Events) -> None:
         for number, data in report.events:
