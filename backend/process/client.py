@@ -173,7 +173,7 @@ class WorkerRuntime:
             self._outbox.send(frame)
 
     def _end_dropped(self) -> None:
-        """End the sessions that nobody holds; with the lock held, so that later words come later."""
+        """End the sessions that nobody holds. With the lock held: later words come later."""
         while self._dropped:
             number = self._dropped.popleft()
             self._outbox.send(messages.encode(messages.CloseSession(number)))
