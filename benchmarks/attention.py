@@ -20,7 +20,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sestina.kernels.paged_attention import lanes
+from sestina.kernels import aligned
+from sestina.kernels.paged_attention.lanes import attend
+from sestina.kernels.paged_attention.plan import plan
+from sestina.kernels.paged_attention.scratch import prepare, scratch_len
 
 SHAPES = [(1, 500), (1, 1000), (1, 4000), (32, 1000), (128, 1000), (512, 512), (512, 1500)]
 DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
@@ -35,20 +38,28 @@ class Heads(NamedTuple):
 def ours(q: Tensor, pools: Tensor, seq_len: int, heads: Heads) -> Callable[[int], None]:
     """A call of `attend` on one layer; q [T, H * D], pools [L, 2, P, G * D]."""
     num_new = q.shape[0]
-    slots = np.arange(seq_len, dtype=np.int32)
+    table = np.arange(seq_len, dtype=np.int32)[None]
+    runs, items = plan(
+        np.array([0, num_new], np.int32),
+        np.array([seq_len], np.int32),
+        np.zeros(1, np.int32),
+        table,
+        heads.group,
+        NUM_KV_HEADS,
+        num_threads=1,
+    )
     out = np.empty(q.shape, np.float32)
-    scratch = np.empty(lanes.scratch_len(num_new, *heads), np.float32)
-    lanes.prepare(scratch)
+    scratch = aligned.zeros(scratch_len(heads.group, NUM_KV_HEADS, heads.head_dim), np.float32)
+    prepare(scratch)
     bits = pools.view(torch.uint16) if pools.dtype is torch.bfloat16 else pools
     layers = [(layer[0].numpy(), layer[1].numpy()) for layer in bits]
     num_heads = NUM_KV_HEADS * heads.group
 
     def call(layer: int) -> None:
-        for kv_head in range(NUM_KV_HEADS):
-            lanes.attend(
-                q.numpy(), *layers[layer], slots, seq_len - num_new + 1, 0, num_new, kv_head,
-                num_heads, NUM_KV_HEADS, heads.head_dim, np.float32(heads.head_dim**-0.5),
-                scratch, out,
+        for item in items:
+            attend(
+                q.numpy(), *layers[layer], table, runs, item, num_heads, NUM_KV_HEADS,
+                heads.head_dim, np.float32(heads.head_dim**-0.5), scratch, out,
             )  # fmt: skip
 
     return call

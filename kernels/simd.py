@@ -186,7 +186,7 @@ def lane_by_lane(vector: Vector, operation: Callable[[ir.IRBuilder, Any, Any], A
     return joined
 
 
-def _larger(builder: ir.IRBuilder, a: Any, b: Any) -> Any:
+def larger(builder: ir.IRBuilder, a: Any, b: Any) -> Any:
     return builder.select(builder.fcmp_ordered(">", a, b), a, b)
 
 
@@ -198,7 +198,7 @@ f32_add = lane_by_lane(f32x16, ir.IRBuilder.fadd)
 f32_sub = lane_by_lane(f32x16, ir.IRBuilder.fsub)
 f32_mul = lane_by_lane(f32x16, ir.IRBuilder.fmul)
 f32_div = lane_by_lane(f32x16, ir.IRBuilder.fdiv)
-f32_max = lane_by_lane(f32x16, _larger)
+f32_max = lane_by_lane(f32x16, larger)
 """The larger one; b where either is NaN."""
 f32_min = lane_by_lane(f32x16, _smaller)
 """The smaller one; b where either is NaN."""
@@ -219,7 +219,7 @@ def f32_top(typing: Any, a: Any) -> Any:
     """The largest lane."""
 
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return fold(builder, args[0], functools.partial(_larger, builder))
+        return fold(builder, args[0], functools.partial(larger, builder))
 
     return types.float32(f32x16), build
 

@@ -196,6 +196,47 @@ def _transpose(builder: ir.IRBuilder, lines: list[Any]) -> list[Any]:
     return out
 
 
+# ---- reductions -------------------------------------------------------------------------------
+
+
+@builds
+def rows_top(typing: Any, array: Any, at: Any, stride: Any) -> Any:
+    """Lane i: the largest of array[at + stride * i :][:64], i < 16; with a NaN, any of the 64."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        matrix = simd.element_address(context, builder, signature, args), args[2]
+        rows = []
+        for i in range(16):
+            places = (_at(builder, matrix, I64(i), 16 * j) for j in range(4))
+            a, b, c, d = (simd.load(builder, place, f32x16.llvm) for place in places)
+            rows.append(
+                simd.larger(builder, simd.larger(builder, a, b), simd.larger(builder, c, d))
+            )
+        return _tops(builder, rows)
+
+    return f32x16(array, types.intp, types.intp), build
+
+
+def _tops(builder: ir.IRBuilder, rows: list[Any]) -> Any:
+    """The largest lane of each of 16 vectors, as one vector: a tree in which each step puts two
+    vectors' halves beside each other, first within quarters, then quarters."""
+    quarters = range(0, 16, 4)
+    within = [
+        [[q + lane for q in quarters for lane in order] for order in orders]
+        for orders in (((0, 16, 1, 17), (2, 18, 3, 19)), ((0, 1, 16, 17), (2, 3, 18, 19)))
+    ]
+    whole = [
+        [[4 * q + lane for q in order for lane in range(4)] for order in orders]
+        for orders in (((0, 1, 4, 5), (2, 3, 6, 7)), ((0, 2, 4, 6), (1, 3, 5, 7)))
+    ]
+    for low, high in (*within, *whole):
+        rows = [
+            simd.larger(builder, _shuffle(builder, a, b, low), _shuffle(builder, a, b, high))
+            for a, b in zip(rows[::2], rows[1::2], strict=True)
+        ]
+    return rows[0]
+
+
 # ---- products ---------------------------------------------------------------------------------
 
 Matrix = tuple[Any, Any]  # address of the first element, and elements from one row to the next

@@ -58,10 +58,9 @@ from sestina.kernels.simd import (
     f32_splat,
     f32_store,
     f32_sub,
-    f32_top,
     f32_zero,
 )
-from sestina.kernels.simd_matrix import holds_bf16, tiles_begin, tiles_end, words_to_line
+from sestina.kernels.simd_matrix import holds_bf16, rows_top, tiles_begin, tiles_end, words_to_line
 from sestina.kernels.simd_narrow import bf16_of_f32, bf16_store
 
 LOG2_E = np.float32(1.4426950408889634)
@@ -216,12 +215,10 @@ def _pass_over(
         height, (most + 63) // 64 * 4, words, True, bf16, tiles,
     )  # fmt: skip
     padded = (most + 31) // 32 * 32
-    for i in range(count):  # all rows' tops first: the rows' latencies overlap
-        visible = min(most, seen + (at + i) // group)
-        _raise(
-            scratch, scores + i * BLOCK, visible,
-            tops + row + i, sums + (row + i) * 16, mixed + (row + i) * width, width,
-        )  # fmt: skip
+    _raise(
+        scratch, scores, weights, at, count, seen, group,
+        tops + row, sums + row * 16, mixed + row * width, width,
+    )  # fmt: skip
     for i in range(count):
         visible = min(most, seen + (at + i) // group)
         _weigh(
@@ -236,25 +233,39 @@ def _pass_over(
 
 @jit_exact
 def _raise(
-    scratch: np.ndarray, scores: int, visible: int, top_at: int, sum_at: int, mixed: int, width: int
-) -> None:
-    """One row: the largest score, the first `visible` ones included; sums in its units."""
+    scratch: np.ndarray, scores: int, spot: int, at: int, count: int, seen: int, group: int,
+    tops: int, sums: int, mixed: int, width: int,
+) -> None:  # fmt: skip
+    """All rows' largest scores, these included; what they have summed, in units of the new ones.
+
+    spot: 16 numbers of the scratch that nobody needs.
+    """
+    if seen + at // group < BLOCK:
+        for i in range(count):
+            _hide(scratch, scores + i * BLOCK, seen + (at + i) // group)
+    old = f32_load(scratch, tops)  # and those of rows that come after: they stay as they are
+    top = f32_first(count, f32_max(rows_top(scratch, scores, BLOCK), old), old)
+    f32_store(top, scratch, tops)
+    f32_store(f32_exp2(f32_sub(old, top)), scratch, spot)
+    for i in range(count):
+        if scratch[spot + i] != np.float32(1.0):
+            factor = f32_splat(scratch[spot + i])
+            place = sums + 16 * i
+            f32_store(f32_mul(f32_load(scratch, place), factor), scratch, place)
+            place = mixed + width * i
+            for d in range(0, width, 16):
+                f32_store(f32_mul(f32_load(scratch, place + d), factor), scratch, place + d)
+
+
+@jit_exact
+def _hide(scratch: np.ndarray, scores: int, visible: int) -> None:
+    """The scores that a row may not see are the lowest."""
     lowest = f32_splat(LOWEST)
-    largest = f32_splat(LOWEST)
-    whole = max(0, visible) // 16 * 16
-    for s in range(0, whole, 16):
-        largest = f32_max(f32_load(scratch, scores + s), largest)
-    if whole < visible:
-        rest = f32_first(visible - whole, f32_load(scratch, scores + whole), lowest)
-        largest = f32_max(rest, largest)
-    old = scratch[top_at]
-    top = max(old, f32_top(largest))
-    if top != old:
-        scratch[top_at] = top
-        factor = f32_exp2(f32_splat(old - top))
-        f32_store(f32_mul(f32_load(scratch, sum_at), factor), scratch, sum_at)
-        for d in range(0, width, 16):
-            f32_store(f32_mul(f32_load(scratch, mixed + d), factor), scratch, mixed + d)
+    first = max(0, visible) // 16 * 16
+    for s in range(first, BLOCK, 16):
+        f32_store(
+            f32_first(visible - s, f32_load(scratch, scores + s), lowest), scratch, scores + s
+        )
 
 
 @jit_exact
