@@ -177,7 +177,7 @@ class Items(NamedTuple):
         shares = threads * (4 if num_tokens <= FEW else 16)
         step = 1 if num_tokens <= FEW else 8
         blocks = block = 0
-        if num_tokens >= MANY:
+        if num_tokens >= MANY * threads:
             blocks = padded(-(-num_tokens // BLOCK), threads)
             block = padded(-(-num_tokens // blocks), TILE)
             blocks = -(-num_tokens // block)
@@ -204,6 +204,6 @@ class Items(NamedTuple):
 FEW = 16
 """Up to this many tokens a step is a decode: few, large items."""
 
-MANY, BLOCK = 64, 256
-"""From so many tokens on they go in blocks of at most so many: what a block makes fits into a
-core's second cache, and weights are read seldom enough."""
+MANY, BLOCK = 32, 256
+"""From so many tokens a thread on they go in blocks of at most so many (measured): what a block
+makes fits into a core's second cache, and each thread does not read all weights for too few."""
