@@ -93,12 +93,13 @@ def models() -> dict[torch.dtype, PackedLlama]:
 MODELS = models()
 
 
-def test_the_number_of_threads_changes_nothing() -> None:
-    ids = torch.arange(60) % VOCAB
+@pytest.mark.parametrize("num_tokens", [5, 60, 150])
+def test_the_number_of_threads_changes_nothing(num_tokens: int) -> None:
+    ids = torch.arange(num_tokens) % VOCAB
     before = torch.get_num_threads()
     logits = []
     try:
-        for num_threads in (1, 2, 3):
+        for num_threads in (1, 2, 5):
             torch.set_num_threads(num_threads)
             logits.append(sequence_logits(tiny_llama(seed=5, vocab_size=VOCAB), ids.tolist()))
     finally:
@@ -111,3 +112,22 @@ def test_ids_outside_the_vocabulary_are_refused() -> None:
     for bad in (-1, VOCAB):
         with pytest.raises(IndexError, match="token ids"):
             sequence_logits(MODELS[torch.float32], [1, bad])
+
+
+def test_logits_that_somebody_holds_are_not_overwritten() -> None:
+    model = MODELS[torch.float32]
+    first = one_pass(model, pool(model), [(0, torch.arange(9))], [0])[3:5]
+    kept = first.clone()
+    second = one_pass(model, pool(model), [(0, torch.arange(50, 59))], [0])
+    assert not torch.equal(second[3:5], kept)
+    assert torch.equal(first, kept)
+
+
+def test_stages_are_timed_only_where_asked() -> None:
+    model = MODELS[torch.float32]
+    with model.decoder.timed() as clocks:
+        one_pass(model, pool(model), [(0, torch.arange(9))], [0])
+    spent = clocks.sum(axis=0)
+    assert (spent[:-1] > 0).all()
+    one_pass(model, pool(model), [(0, torch.arange(9))], [0])
+    assert (clocks.sum(axis=0) == spent).all()
