@@ -13,7 +13,7 @@ from sestina.kernels.aligned import LINE, Spare
 def test_zeros_begin_a_line(shape: int | tuple[int, ...], dtype: type) -> None:
     for _ in range(8):
         made = aligned.zeros(shape, dtype)
-        assert made.ctypes.data % LINE == 0
+        assert made.size == 0 or made.ctypes.data % LINE == 0
         assert np.array_equal(made, np.zeros(shape, dtype))
 
 
