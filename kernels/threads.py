@@ -1,10 +1,12 @@
 """Threads that share the work of one compiled function, and need no barrier to do it.
 
 The work is a list of stages, each of so many items; a stage may start when the one before is done.
-Threads draw tickets: ticket n is the n-th item of the whole list. Whoever draws it waits until all
-earlier stages are done, then does it. A thread that comes late, or is taken off its core between
-two items, costs nothing: the others draw its share. (A team with a barrier waits for its slowest
-member after every operation, and with one core taken away runs 10 to 100 times slower.)
+Ticket n is the n-th item of the whole list. A thread waits until all earlier stages are done, draws
+tickets of the present one while there are any, and does what it drew. A thread that comes late, or
+is taken off its core, costs no more than the one item that it may have in hand: the others draw the
+rest. (A team with a barrier waits for its slowest member after every operation, and with one core
+taken away runs 10 to 100 times slower. So did this one while a thread drew its next ticket before
+it waited: others then waited for the item of one that was not running.)
 
 Stages, items and their order are the same for any number of threads, and an item is done by one of
 them alone, so results do not depend on the number.
@@ -64,6 +66,18 @@ def _add(typing: Any, array: Any, index: Any, value: Any) -> Any:
 
 
 @builds
+def _exchange(typing: Any, array: Any, index: Any, old: Any, new: Any) -> Any:
+    """Put `new` where `old` is, at once for all threads; whether it was there."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = element_address(context, builder, signature, args)
+        found = builder.cmpxchg(pointer, args[2], args[3], "seq_cst", "seq_cst")
+        return builder.extract_value(found, 1)
+
+    return types.boolean(array, types.intp, types.int64, types.int64), build
+
+
+@builds
 def _read(typing: Any, array: Any, index: Any) -> Any:
     """An int64 as other threads wrote it; what they wrote before is visible after."""
 
@@ -107,10 +121,12 @@ def book(clock: NDArray[np.int64], place: int) -> None:
 
 
 @jit
-def draw(counters: NDArray[np.int64]) -> int:
-    """The next ticket."""
-    ticket: int = _add(counters, NEXT, 1)
-    return ticket
+def draw(counters: NDArray[np.int64], end: int) -> int:
+    """The next ticket if it is before `end`, else `end`: none is held by who waits for others."""
+    ticket: int = _read(counters, NEXT)
+    while ticket < end and not _exchange(counters, NEXT, ticket, ticket + 1):
+        ticket = _read(counters, NEXT)
+    return min(ticket, end)
 
 
 @jit

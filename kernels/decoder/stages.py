@@ -60,21 +60,20 @@ def run(
     clock = clocks[thread]
     threads.book(clock, threads.NOW)
     args = (thread, weights, shape, inputs, k_pool, v_pool, buffers, logits, items)
-    ticket = threads.draw(counters)
     begin = step = 0  # the first ticket of a phase, and its first step
     while step < shape.num_layers * PER_LAYER + 3:
         after = _phase_end(step, shape.num_layers, items)
         end = begin + _num_items(_stage(step, shape.num_layers), items)
-        if ticket < end:
-            threads.wait(counters, begin)
-            threads.book(clock, WAITING)
-            while ticket < end:
-                for at in range(step, after):
-                    stage = _stage(at, shape.num_layers)
-                    _do(stage, (at - 1) // PER_LAYER, ticket - begin, args)
-                    threads.book(clock, stage)
-                threads.finish(counters)
-                ticket = threads.draw(counters)
+        threads.wait(counters, begin)
+        threads.book(clock, WAITING)
+        ticket = threads.draw(counters, end)
+        while ticket < end:
+            for at in range(step, after):
+                stage = _stage(at, shape.num_layers)
+                _do(stage, (at - 1) // PER_LAYER, ticket - begin, args)
+                threads.book(clock, stage)
+            threads.finish(counters)
+            ticket = threads.draw(counters, end)
         begin, step = end, after
     if thread == 0:
         threads.wait(counters, begin)
