@@ -9,8 +9,10 @@ from numba import types
 from numba.extending import overload
 
 from sestina.kernels import simd
+from sestina.kernels.linear import convert
 from sestina.kernels.linear.cpu import widen
 from sestina.kernels.linear.packed import TILE
+from sestina.kernels.linear.tiles import prepare
 from sestina.kernels.numba_jit import jit_exact
 from sestina.kernels.numba_jit import jit_team as jit
 
@@ -55,13 +57,49 @@ def _store(values: Any, out: Any) -> Any:
 
 
 @jit_exact
-def silu_mul(both: Any, at: int, out: Any, to: int) -> None:
+def silu_mul(both: Any, at: int) -> Any:
     """Sixteen of silu(gate) * up, from 16 gates at both[at] and their ups behind them."""
     gate, up = simd.f32_load(both, at), simd.f32_load(both, at + 16)
     power = simd.f32_mul(gate, simd.f32_splat(np.float32(-LOG2_E)))
     power = simd.f32_min(simd.f32_splat(np.float32(126.0)), power)
     below = simd.f32_add(simd.f32_splat(np.float32(1.0)), simd.f32_exp2(power))
-    simd.f32_store(simd.f32_div(simd.f32_mul(gate, up), below), out, to)
+    return simd.f32_div(simd.f32_mul(gate, up), below)
+
+
+def put_inner(lanes: Any, gated: Any, rows: Any, m: Any, column: Any) -> None:
+    """Sixteen numbers of row m of the inner activations, from `column` on.
+
+    bfloat16 goes at once where the next matrix reads it; integers need the whole row's largest
+    number first, so they wait in `gated` for `prepare_inner`.
+    """
+    raise NotImplementedError  # compiled code only: the overload below
+
+
+@overload(put_inner)
+def _put_inner(lanes: Any, gated: Any, rows: Any, m: Any, column: Any) -> Any:
+    def at_once(lanes: Any, gated: Any, rows: Any, m: Any, column: Any) -> None:
+        convert.put_bf16(lanes, rows, m, column)
+
+    def later(lanes: Any, gated: Any, rows: Any, m: Any, column: Any) -> None:
+        simd.f32_store(lanes, gated, m * gated.shape[1] + column)
+
+    return at_once if rows.types[0].dtype is types.uint16 else later
+
+
+def prepare_inner(gated: Any, width: Any, largest: Any, rows: Any, m: Any) -> None:
+    """`tiles.prepare` of a whole row, where `put_inner` has not done it."""
+    raise NotImplementedError  # compiled code only: the overload below
+
+
+@overload(prepare_inner)
+def _prepare_inner(gated: Any, width: Any, largest: Any, rows: Any, m: Any) -> Any:
+    def done(gated: Any, width: Any, largest: Any, rows: Any, m: Any) -> None:
+        pass
+
+    def whole(gated: Any, width: Any, largest: Any, rows: Any, m: Any) -> None:
+        prepare(gated[m], width, largest, rows, m)
+
+    return done if rows.types[0].dtype is types.uint16 else whole
 
 
 @jit

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from sestina.kernels import threads
-from sestina.kernels.decoder.rows import embed, silu_mul, store
+from sestina.kernels.decoder.rows import embed, prepare_inner, put_inner, silu_mul, store
 from sestina.kernels.decoder.shapes import Buffers, Inputs, Items, Shape, Weights
 from sestina.kernels.linear.packed import Packed
 from sestina.kernels.linear.tiles import multiply, multiply_at, prepare
@@ -208,7 +208,7 @@ def _token(stage: int, layer: int, t: int, args: Any) -> None:
     elif stage == MLP_NORM:
         _add_norm(buffers, t, weights.mlp_norm[layer], shape, buffers.normed[thread])
     elif stage == INNER:
-        prepare(buffers.gated[t], shape.inner, shape.largest_inner, buffers.rows_inner, t)
+        prepare_inner(buffers.gated, shape.inner, shape.largest_inner, buffers.rows_inner, t)
 
 
 @jit
@@ -249,7 +249,8 @@ def _gate_up(
         if matrix.bias.shape[0]:
             _add_bias(matrix.bias[layer], 32 * pair, first, end, both, 0)
         for m in range(first, end):
-            silu_mul(both, 32 * m, buffers.gated, m * buffers.gated.shape[1] + 16 * pair)
+            lanes = silu_mul(both, 32 * m)
+            put_inner(lanes, buffers.gated, buffers.rows_inner, m, 16 * pair)
 
 
 @jit

@@ -56,12 +56,18 @@ def _put_integers(lanes: Any, rows: Any, m: int, k: int) -> None:
 def to_bf16(row: Any, width: int, largest: np.float32, rows: Any, m: int) -> None:
     """Rounded to nearest even; NaN stays NaN."""
     for k in range(0, width, 16):
-        bits = simd_narrow.i32_bf16_of_f32(_lanes(row, k, width))
-        if rows.blocks.shape[0] > 0:
-            at = (m // 16) * rows.blocks.shape[1] + (k // 32) * 512 + (m % 16) * 32 + k % 32
-            simd_narrow.i16_store(bits, rows.blocks, at)
-        else:
-            simd_narrow.i16_store(bits, rows.values, m * rows.values.shape[1] + k)
+        put_bf16(_lanes(row, k, width), rows, m, k)
+
+
+@jit
+def put_bf16(lanes: Any, rows: Any, m: int, k: int) -> None:
+    """16 numbers of a row, from number k on."""
+    bits = simd_narrow.i32_bf16_of_f32(lanes)
+    if rows.blocks.shape[0] > 0:
+        at = (m // 16) * rows.blocks.shape[1] + (k // 32) * 512 + (m % 16) * 32 + k % 32
+        simd_narrow.i16_store(bits, rows.blocks, at)
+    else:
+        simd_narrow.i16_store(bits, rows.values, m * rows.values.shape[1] + k)
 
 
 @jit
