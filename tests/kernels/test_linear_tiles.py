@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import subprocess
@@ -39,9 +40,9 @@ def prepare_all(x: Floats, largest: np.float32, rows: Any) -> None:
 
 
 @numba.njit
-def multiply_all(rows: Any, matrix: Any, layer: int, num_rows: int, out: Floats) -> None:
+def multiply_all(rows: Any, matrix: Any, layer: int, first: int, end: int, out: Floats) -> None:
     for tile in range(0, matrix.scales.shape[1] // 16, 2):
-        tiles.multiply(rows, matrix, layer, tile, 0, num_rows, out)
+        tiles.multiply(rows, matrix, layer, tile, first, end, out)
 
 
 @numba.njit
@@ -78,7 +79,7 @@ def linear(
     """[T, N'] of x [T, K] and packed weights."""
     rows = prepare(x, matrix, has_blocks)
     out = np.full((x.shape[0], matrix.scales.shape[1]), np.inf, np.float32)
-    multiply_all(rows, matrix, layer, x.shape[0], out)
+    multiply_all(rows, matrix, layer, 0, x.shape[0], out)
     return out
 
 
@@ -103,6 +104,29 @@ def test_floats_equal_the_product_in_double(
     got = linear(x, pack(dtype, weight), has_blocks)
     np.testing.assert_allclose(got[:, :num_columns], want.numpy(), rtol=1e-5, atol=2e-5)
     assert not got[:, num_columns:].any()
+
+
+@given(
+    dtype=st.sampled_from(DTYPES),
+    num_rows=st.integers(1, 90),
+    cuts=st.sets(st.integers(1, 5)),
+    has_blocks=FORMS,
+    width=st.integers(1, 150),
+)
+@settings(deadline=None, max_examples=40)
+def test_rows_in_pieces_give_the_same_bits_and_nothing_else(
+    dtype: torch.dtype, num_rows: int, cuts: set[int], has_blocks: bool | None, width: int
+) -> None:
+    """Pieces begin at multiples of 16; the last one of them is left out."""
+    x, matrix = randn(0, num_rows, width), pack(dtype, randn(1, 40, width))
+    rows = prepare(x, matrix, has_blocks)
+    whole, pieces = np.full((2, num_rows, matrix.scales.shape[1]), np.inf, np.float32)
+    multiply_all(rows, matrix, 0, 0, num_rows, whole)
+    edges = sorted({0, num_rows, *(16 * cut for cut in cuts if 16 * cut < num_rows)})
+    for first, end in itertools.pairwise(edges[:-1]):
+        multiply_all(rows, matrix, 0, first, end, pieces)
+    np.testing.assert_array_equal(pieces[: edges[-2]], whole[: edges[-2]])
+    assert np.isinf(pieces[edges[-2] :]).all()
 
 
 @given(num_rows=st.integers(1, 40), has_blocks=FORMS, seed=st.integers(0, 1 << 30), **SIZES)
