@@ -255,7 +255,7 @@ def test_rows_are_written_over_whatever_they_held() -> None:
     out = np.zeros((2, 32), np.float32)
     for rows_of in (x, spoilt, x):
         prepare_all(rows_of.numpy(), largest, rows)
-        multiply_all(rows, matrix, 0, 2, out)
+        multiply_all(rows, matrix, 0, 0, 2, out)
     np.testing.assert_array_equal(out, linear(x, matrix))
 
 
