@@ -7,13 +7,14 @@ from pathlib import Path
 
 import torch
 
-from sestina.backend.batch import Model
+from sestina.backend.batch import Model, ModelConfig
 from sestina.backend.models.registry import build_model
 from sestina.backend.models.scripted import ScriptedModel
 from sestina.backend.models.tiny import random_tensors, tiny_config
 from sestina.backend.tokenizer import load_tokenizer
 from sestina.backend.tokenizer.base import Tokenizer
 from sestina.backend.tokenizer.byte import ByteTokenizer
+from sestina.backend.weights.packed_file import PackedFile
 from sestina.backend.weights.read import read_checkpoint
 from sestina.backend.weights.source import resolve_source
 from sestina.lang.errors import ModelError
@@ -37,7 +38,8 @@ def load_model(source: str | Path, *, dtype: torch.dtype, device: torch.device) 
 
     Toys with a byte tokenizer, for tests: "tiny-random" is a seeded Llama of two layers, "scripted"
     hashes the prefix and finds out whether its KV pages are right. ModelError says what
-    is missing or unsupported. Takes the weights in `dtype` once, plus one tensor while reading.
+    is missing or unsupported. Takes the weights in `dtype` once, plus one tensor while reading;
+    on a CPU they are a file's pages after the first time (`sestina.backend.weights.packed_file`).
     """
     if source == TINY:
         tokenizer = ByteTokenizer()
@@ -55,5 +57,14 @@ def load_model(source: str | Path, *, dtype: torch.dtype, device: torch.device) 
             f"{source}: the tokenizer has {loaded.vocab_size} ids, "
             f"the model only {checkpoint.config.vocab_size} logits"
         )
-    model = build_model(checkpoint.config, checkpoint.tensors, dtype=dtype, device=device)
+    config = checkpoint.config
+    file = _packed_file(path, config, dtype) if device.type == "cpu" else None
+    model = build_model(config, checkpoint.tensors, dtype=dtype, device=device, file=file)
     return LoadedModel(str(source), model, loaded)
+
+
+def _packed_file(path: Path, config: ModelConfig, dtype: torch.dtype) -> PackedFile | None:
+    try:
+        return PackedFile.of(path, config, dtype)
+    except (OSError, RuntimeError):  # what is wrong with the checkpoint, its reader says
+        return None

@@ -11,8 +11,17 @@ from torch import Tensor
 
 from sestina.backend.batch import ModelConfig
 from sestina.backend.models.llama import Llama, LlamaLayer
-from sestina.backend.models.packed_llama import PackedLlama, pack
+from sestina.backend.models.packed_llama import (
+    PackedLlama,
+    decoder,
+    expected_arrays,
+    from_arrays,
+    pack,
+    to_arrays,
+)
 from sestina.backend.models.rope import inverse_frequencies
+from sestina.backend.weights.packed_file import PackedFile
+from sestina.kernels.decoder import Weights
 from sestina.lang.errors import ModelError
 
 IGNORED = re.compile(r"(.*\.)?rotary_emb\.(inv_freq|cos_cached|sin_cached)")
@@ -78,16 +87,37 @@ def build_llama(
 
 
 def build_packed_llama(
-    config: ModelConfig, tensors: Mapping[str, Tensor], dtype: torch.dtype
+    config: ModelConfig,
+    tensors: Mapping[str, Tensor],
+    dtype: torch.dtype,
+    file: PackedFile | None = None,
 ) -> PackedLlama:
-    """The same for a CPU, in the layouts of its kernels; dtype may be int8 too."""
+    """The same for a CPU, in the layouts of its kernels; dtype may be int8 too.
+
+    file: where the packed weights are kept. What is there is taken, with the same bits as without;
+    else they are packed and put there.
+    """
     frequencies = inverse_frequencies(config)
     _check_config(config)
+    expected = expected_arrays(config, dtype)
+    arrays = file.read(expected) if file else None
+    if arrays is None:
+        weights = _packed(config, tensors, dtype, frequencies)
+        if file:
+            file.write(to_arrays(weights, expected))
+    else:
+        weights = from_arrays(arrays, frequencies)
+    return PackedLlama(config, dtype, decoder(config, weights))
+
+
+def _packed(
+    config: ModelConfig, tensors: Mapping[str, Tensor], dtype: torch.dtype, frequencies: Tensor
+) -> Weights:
     _check_names(config, tensors)
     # What is quantised is first read as it is.
     reading = torch.float32 if dtype is torch.int8 else dtype
     reader = _Reader(tensors, expected_shapes(config), reading, torch.device("cpu"))
-    decoder = pack(
+    return pack(
         config,
         dtype,
         frequencies,
@@ -96,7 +126,6 @@ def build_packed_llama(
         lm_head=reader.matrix(EMBEDDING if config.tie_embeddings else HEAD),
         embedding=None if config.tie_embeddings else reader.matrix(EMBEDDING),
     )
-    return PackedLlama(config, dtype, decoder)
 
 
 def _check_config(config: ModelConfig) -> None:

@@ -6,7 +6,7 @@ of `sestina.kernels.decoder`; keys and values are float32 beside float32 weights
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +15,9 @@ from torch import Tensor
 
 from sestina.backend.batch import Batch, KVPool, ModelConfig
 from sestina.backend.models.llama import LlamaLayer
+from sestina.backend.weights.packed_file import Array, Expected
 from sestina.kernels.decoder import Decoder, Pages, Shape, Weights
-from sestina.kernels.linear.packed import Packed, Packer, interleave
+from sestina.kernels.linear.packed import PAIR, TILE, WIDTH, Packed, Packer, interleave, padded
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ def pack(
     norm: Tensor,
     lm_head: Tensor,
     embedding: Tensor | None,
-) -> Decoder:
+) -> Weights:
     """Pack weights, a layer at a time; no embedding of its own: it is tied to the head."""
     qkv, out, gate_up, down = (Packer.of(dtype) for _ in range(4))
     attention_norms, mlp_norms = [], []
@@ -70,7 +71,7 @@ def pack(
         gate_up.add(interleave(*layer.gate_up.chunk(2)), both)
         down.add(layer.down, layer.down_bias)
     head = _one(lm_head, dtype)
-    weights = Weights(
+    return Weights(
         frequencies=frequencies.numpy(),
         attention_norm=np.stack(attention_norms),
         qkv=qkv.packed(),
@@ -82,6 +83,10 @@ def pack(
         lm_head=head,
         embedding=head if embedding is None else _one(embedding, dtype),
     )
+
+
+def decoder(config: ModelConfig, weights: Weights) -> Decoder:
+    """What computes with the weights, on as many threads as torch has."""
     shape = Shape.of(
         num_layers=config.num_layers,
         hidden=config.hidden_size,
@@ -93,6 +98,67 @@ def pack(
         eps=config.rms_norm_eps,
     )
     return Decoder(shape, weights, torch.get_num_threads())
+
+
+def expected_arrays(config: ModelConfig, dtype: torch.dtype) -> dict[str, Expected]:
+    """dtype and shape of what `to_arrays` gives of a model's weights."""
+    heads = config.num_heads * config.head_dim
+    both = 2 * padded(config.intermediate_size, TILE)
+    queries = heads + 2 * config.num_kv_heads * config.head_dim
+    width, inner, num_layers = config.hidden_size, config.intermediate_size, config.num_layers
+    matrices = {
+        "qkv": (num_layers, queries, width, config.attention_bias),
+        "out": (num_layers, width, heads, config.attention_bias),
+        "gate_up": (num_layers, both, width, config.mlp_bias),
+        "down": (num_layers, width, inner, config.mlp_bias),
+        "lm_head": (1, config.vocab_size, width, False),
+    }
+    if not config.tie_embeddings:
+        matrices["embedding"] = matrices["lm_head"]
+    stored = {torch.int8: np.int8, torch.bfloat16: np.uint16, torch.float32: np.float32}[dtype]
+    expected = {}
+    for name, (count, num_columns, columns_width, has_bias) in matrices.items():
+        size = padded(num_columns, PAIR)
+        expected[f"{name}.weights"] = Expected(stored, (count, size * padded(columns_width, WIDTH)))
+        expected[f"{name}.scales"] = Expected(np.float32, (count, size))
+        if has_bias:
+            expected[f"{name}.bias"] = Expected(np.float32, (count, size))
+    # Last, since theirs are not always whole cache lines.
+    expected["attention_norm"] = expected["mlp_norm"] = Expected(np.float32, (num_layers, width))
+    expected["norm"] = Expected(np.float32, (width,))
+    return expected
+
+
+def to_arrays(weights: Weights, expected: Mapping[str, Expected]) -> dict[str, Array]:
+    """By name and in the order of `expected_arrays`; frequencies are computed, not kept."""
+    arrays = {}
+    for name in expected:
+        field, _, part = name.partition(".")
+        held = getattr(weights, field)
+        arrays[name] = getattr(held, part) if part else held
+    return arrays
+
+
+def from_arrays(arrays: Mapping[str, Array], frequencies: Tensor) -> Weights:
+    """The inverse; matrices and biases stay where they are."""
+
+    def matrix(name: str) -> Packed:
+        bias = arrays.get(f"{name}.bias", np.zeros((0, 0), np.float32))
+        return Packed(arrays[f"{name}.weights"], arrays[f"{name}.scales"], bias)
+
+    head = matrix("lm_head")
+    return Weights(
+        frequencies=frequencies.numpy(),
+        attention_norm=arrays["attention_norm"].copy(),
+        qkv=matrix("qkv"),
+        out=matrix("out"),
+        mlp_norm=arrays["mlp_norm"].copy(),
+        gate_up=matrix("gate_up"),
+        down=matrix("down"),
+        norm=arrays["norm"].copy(),
+        lm_head=head,
+        embedding=matrix("embedding") if "embedding.weights" in arrays else head,
+    )
 
 
 def _one(matrix: Tensor, dtype: torch.dtype) -> Packed:

@@ -38,7 +38,7 @@ class CachedModel(NamedTuple):
 
 
 def cache_dir() -> Path:
-    """Where models are kept: $SESTINA_CACHE, or sestina/ in $XDG_CACHE_HOME or ~/.cache."""
+    """Of models, packed weights: $SESTINA_CACHE, or sestina/ in $XDG_CACHE_HOME or ~/.cache."""
     own = os.environ.get("SESTINA_CACHE")
     if own:
         return Path(own).expanduser()

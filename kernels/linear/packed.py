@@ -29,6 +29,9 @@ from sestina.kernels import aligned, amx
 
 TILE, PAIR, WIDTH = 16, 32, 64
 MAX_ACTIVATION = 8191
+LAYOUT = 1
+"""Of what `quantise`, `pack` and `interleave` give: raised with any change, so that what is kept on
+disk (`sestina.backend.weights.packed_file`) is not taken for what they would give now."""
 
 
 class Packed(NamedTuple):

@@ -13,7 +13,8 @@ _EPILOG = """\
   sestina models pull smollm2-135m-instruct
   sestina models list
 
-Models are kept in ~/.cache/sestina; SESTINA_CACHE names another folder.
+Models are kept in ~/.cache/sestina, packed weights in its folder packed; SESTINA_CACHE names
+another one.
 """
 
 
