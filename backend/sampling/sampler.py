@@ -56,27 +56,33 @@ class Sampled(NamedTuple):
     masked_mass: float
 
 
-def sample(logits: Tensor, rows: Sequence[SampleRow]) -> list[Sampled]:
-    """Draw one token for each of B rows from `logits` float32 [B, V], which is not changed.
+def sample(
+    logits: Tensor, rows: Sequence[SampleRow], places: Sequence[int] | None = None
+) -> list[Sampled]:
+    """Draw one token for each of B rows from `logits` float32 [N, V], which is not changed.
 
+    places [B]: which row of the logits each draws from; None: all of them in turn.
     A row's result does not depend on the other rows. Rows without penalties, bias or forbidden ids
     cost a few microseconds of Python; if any row has some, the logits are copied once.
     """
-    if len(rows) != len(logits):
-        raise ValueError(f"{len(logits)} rows of logits for {len(rows)} rows")
+    at = np.arange(len(logits)) if places is None else np.array(places, np.int64)
+    if len(rows) != len(at):
+        raise ValueError(f"{len(at)} rows of logits for {len(rows)} rows")
     if not rows:
         return []
     masks, mask_rows = _stack_masks(rows)
-    ids, masked_mass = draw(logits, row_settings(rows), masks, mask_rows, dict(enumerate(rows)))
+    changes = dict(enumerate(rows))
+    ids, masked_mass = draw(logits, at, row_settings(rows), masks, mask_rows, changes)
     drawn = [
         Sampled(token_id, None, (), mass)
         for token_id, mass in zip(ids.tolist(), masked_mass.tolist(), strict=True)
     ]
-    return with_logprobs(drawn, logits, [row.params for row in rows])
+    return with_logprobs(drawn, logits, at, [row.params for row in rows])
 
 
 def draw(
     logits: Tensor,
+    places: NDArray[np.int64],
     settings: RowSettings,
     masks: NDArray[np.int32],
     mask_rows: NDArray[np.int32],
@@ -84,20 +90,32 @@ def draw(
 ) -> Drawn:
     """`sample` without log-probabilities, for rows whose settings lie in arrays already.
 
-    masks int32 [M, W] and mask_rows int32 [B]: see `masked_sample`. changes: the rows of the batch
-    whose penalties, bias and forbidden ids are to be looked at.
+    places int64 [B], masks int32 [M, W], mask_rows int32 [B]: see `masked_sample`. changes: the
+    rows of the batch whose penalties, bias and forbidden ids are to be looked at.
     """
-    return masked_sample(_changed(logits, changes), masks, mask_rows, settings)
+    touched = [b for b, row in changes.items() if row.forbidden_ids or changes_logits(row.params)]
+    if touched:
+        logits = _rows_of(logits, places).detach().to("cpu", copy=True)
+        places = np.arange(len(places))
+        for b in touched:
+            row, one = changes[b], logits[b].numpy()
+            penalise(one, row.params, row.prompt_ids, row.output_ids)
+            forbid(one, row.forbidden_ids)
+    return masked_sample(logits, masks, mask_rows, settings, places)
 
 
 def with_logprobs(
-    drawn: Sequence[Sampled], logits: Tensor, params: Sequence[SamplingParams]
+    drawn: Sequence[Sampled],
+    logits: Tensor,
+    places: NDArray[np.int64],
+    params: Sequence[SamplingParams],
 ) -> list[Sampled]:
-    """`drawn` [B], with what rows that ask for return_logprob want to know of `logits` [B, V]."""
+    """`drawn` [B], with what rows that ask for return_logprob want to know of `logits` [N, V] at
+    their `places` [B]."""
     found = [*drawn]
     wanted = [b for b, p in enumerate(params) if p.return_logprob and found[b].id >= 0]
     if wanted:
-        _add_logprobs(found, logits, params, wanted)
+        _add_logprobs(found, _rows_of(logits, places[wanted]), params, wanted)
     return found
 
 
@@ -122,25 +140,15 @@ def _stack_masks(rows: Sequence[SampleRow]) -> tuple[NDArray[np.int32], NDArray[
     return (np.stack(masks) if masks else _NO_MASK.copy()), mask_rows
 
 
-def _changed(logits: Tensor, rows: Mapping[int, SampleRow]) -> Tensor:
-    """The logits with penalties, bias and forbidden ids applied; `logits` itself if none are."""
-    touched = [b for b, row in rows.items() if row.forbidden_ids or changes_logits(row.params)]
-    if not touched:
-        return logits
-    changed = logits.detach().to("cpu", copy=True)
-    for b in touched:
-        row = rows[b]
-        one = changed[b].numpy()
-        penalise(one, row.params, row.prompt_ids, row.output_ids)
-        forbid(one, row.forbidden_ids)
-    return changed
+def _rows_of(logits: Tensor, places: NDArray[np.int64]) -> Tensor:
+    return logits[torch.from_numpy(places).to(logits.device)]
 
 
 def _add_logprobs(
-    drawn: list[Sampled], logits: Tensor, params: Sequence[SamplingParams], wanted: Sequence[int]
+    drawn: list[Sampled], chosen: Tensor, params: Sequence[SamplingParams], wanted: Sequence[int]
 ) -> None:
-    ids = torch.tensor([drawn[b].id for b in wanted], device=logits.device)
-    chosen = logits[list(wanted)]
+    """chosen: float32 [n, V], the logits of the n rows that are wanted."""
+    ids = torch.tensor([drawn[b].id for b in wanted], device=chosen.device)
     for b, logprob in zip(wanted, logprobs_of(chosen, ids).tolist(), strict=True):
         drawn[b] = drawn[b]._replace(logprob=logprob)
     counts = [params[b].top_logprobs_num or 0 for b in wanted]

@@ -6,7 +6,6 @@ from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -78,12 +77,10 @@ def _draw(rows: Rows, some: Ints, logits: Tensor, places: Ints) -> None:
         some, places = some[is_left], places[is_left]
     if not len(some):
         return
-    if len(places) != len(logits):
-        logits = logits[torch.from_numpy(places).to(logits.device)]  # [B, V]
-    drawn = _draw_all(rows, some, logits, changes)
+    drawn = _draw_all(rows, some, logits, places, changes)
     is_quiet = rows.append_quietly(some, drawn.ids)
     if np.count_nonzero(is_quiet) < len(some):
-        _tell(rows, some, logits, drawn, (~is_quiet).nonzero()[0])
+        _tell(rows, some, logits, places, drawn, (~is_quiet).nonzero()[0])
 
 
 def _ask(rows: Rows, some: Ints) -> dict[int, SampleRow]:
@@ -116,16 +113,25 @@ class _Drawn(NamedTuple):
     errors: dict[int, Exception]
 
 
-def _draw_all(rows: Rows, some: Ints, logits: Tensor, changes: dict[int, SampleRow]) -> _Drawn:
+def _draw_all(
+    rows: Rows, some: Ints, logits: Tensor, places: Ints, changes: dict[int, SampleRow]
+) -> _Drawn:
     """Where drawing raises for the batch, each row is tried alone: only those fail that have to."""
     mask_rows = np.where(rows.has_mask[some], some, -1).astype(np.int32)
     try:
-        return _Drawn(*draw(logits, rows.settings(some), rows.masks, mask_rows, changes), {})
+        settings = rows.settings(some)
+        return _Drawn(*draw(logits, places, settings, rows.masks, mask_rows, changes), {})
     except Exception as error:
         if len(some) == 1:
             return _Drawn(np.full(1, NO_ID, np.int32), np.zeros(1, np.float32), {0: error})
     alone = [
-        _draw_all(rows, some[b : b + 1], logits[b : b + 1], {0: changes[b]} if b in changes else {})
+        _draw_all(
+            rows,
+            some[b : b + 1],
+            logits,
+            places[b : b + 1],
+            {0: changes[b]} if b in changes else {},
+        )
         for b in range(len(some))
     ]
     return _Drawn(
@@ -135,21 +141,21 @@ def _draw_all(rows: Rows, some: Ints, logits: Tensor, changes: dict[int, SampleR
     )
 
 
-def _tell(rows: Rows, some: Ints, logits: Tensor, drawn: _Drawn, places: Ints) -> None:
-    """Tell the tasks at these places of the batch what was drawn for them."""
-    told = some[places]
+def _tell(rows: Rows, some: Ints, logits: Tensor, places: Ints, drawn: _Drawn, which: Ints) -> None:
+    """Tell the tasks of some[which] what was drawn for them, from logits[places[which]]."""
+    told = some[which]
     holders = [_holder(rows, row) for row in told.tolist()]
-    ids, masses = drawn.ids[places].tolist(), drawn.masked_mass[places].tolist()
+    ids, masses = drawn.ids[which].tolist(), drawn.masked_mass[which].tolist()
     sampled = [Sampled(i, None, (), mass) for i, mass in zip(ids, masses, strict=True)]
     if np.count_nonzero(rows.wants_logprob[told]):
-        at = torch.from_numpy(places).to(logits.device)
-        sampled = with_logprobs(sampled, logits[at], [t.drawing.params for _, t in holders])
+        params = [task.drawing.params for _, task in holders]
+        sampled = with_logprobs(sampled, logits, places[which], params)
     rows.is_active[told] = False
     for i, (sequence, task) in enumerate(holders):
         if sequence.task is not task:
             continue  # stopped by an earlier one
         try:
-            if drawn.errors and (error := drawn.errors.get(int(places[i]))) is not None:
+            if drawn.errors and (error := drawn.errors.get(int(which[i]))) is not None:
                 raise error
             task.on_sampled(sampled[i])
         except Exception as error:
@@ -174,10 +180,9 @@ def _draw_ahead(rows: Rows, some: list[int], logits: Tensor, places: list[int]) 
             picked += [place + offset for offset in draft.draws[: len(own)]]
     if not wanted:
         return
-    chosen = logits[torch.tensor(picked, device=logits.device)]
     drawn: list[Sampled] | None = None
     with suppress(Exception):  # where drawing raises for all, each is tried alone
-        drawn = sample(chosen, sample_rows)
+        drawn = sample(logits, sample_rows, picked)
     ends = [*(first for _, _, _, first in wanted[1:]), len(picked)]
     for (sequence, task, draft, first), end in zip(wanted, ends, strict=True):
         if sequence.task is not task:
@@ -185,7 +190,7 @@ def _draw_ahead(rows: Rows, some: list[int], logits: Tensor, places: list[int]) 
         with failing(task):
             if drawn is None:
                 end = first + 1
-                alone = sample(chosen[first:end], sample_rows[first:end])
+                alone = sample(logits, sample_rows[first:end], picked[first:end])
                 task.on_drawn_ahead(draft, alone)
             else:
                 task.on_drawn_ahead(draft, drawn[first:end])

@@ -67,21 +67,29 @@ def masked_sample(
     masks: NDArray[np.int32],
     mask_rows: NDArray[np.int32],
     settings: RowSettings,
+    places: NDArray[np.int64] | None = None,
 ) -> Drawn:
-    """One token per row of `logits` float32 [B, V], which is only read.
+    """One token for each of B rows of `logits` float32 [N, V], which is only read.
+
+    places int64 [B]: which row of the logits each one draws from; None: all of them in turn.
 
     masks int32 [M, W], packed, 1 = allowed: bit i % 32 of word i // 32 is id i. mask_rows int32 [B]
     names each row's mask, -1 for none; rows may share one. Logits may be -inf (never drawn).
     Logits on another device are copied to the host first. ValueError when shapes disagree.
 
-    Cost per row: one or two passes over V; top-k and top-p sort only the ids near their limit.
+    Cost per row: a pass over V, two more with a mask; top-k and top-p sort only the ids near their
+    limit.
     """
-    num_rows = len(logits)
+    if places is None:
+        places = np.arange(len(logits))
+    num_rows = len(places)
     arrays = (mask_rows, *(getattr(settings, field.name) for field in fields(settings)))
     if logits.ndim != 2 or masks.ndim != 2 or any(a.shape != (num_rows,) for a in arrays):
         raise ValueError(f"logits [B, V], masks [M, W] and per-row arrays [{num_rows}] are needed")
     # Compiled code does not check its indices.
     if num_rows and int(mask_rows.max()) >= len(masks):
         raise ValueError(f"mask row {int(mask_rows.max())} of {len(masks)}")
+    if num_rows and not 0 <= int(places.min()) <= int(places.max()) < len(logits):
+        raise ValueError(f"places beyond {len(logits)} rows of logits")
     on_host = logits.detach().cpu().contiguous().numpy()
-    return Drawn(*cpu.masked_sample(on_host, masks, mask_rows, settings))
+    return Drawn(*cpu.masked_sample(on_host, places, masks, mask_rows, settings))

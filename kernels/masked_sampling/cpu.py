@@ -13,34 +13,32 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sestina.kernels.numba_jit import exp_f32, jit, jit_exact
+from sestina.kernels.masked_sampling.scan import best_allowed, forbidden_mass, largest
+from sestina.kernels.numba_jit import jit_exact
 
 if TYPE_CHECKING:
     from sestina.kernels.masked_sampling import RowSettings
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 LN2 = math.log(2.0)
-MINUS_INF = np.float32(-np.inf)
 
 NUM_BINS = 4096
 BINS_PER_NAT = 64.0  # 64 nats in all; what lies further away shares the last bin
 
-# `_key` of +inf and -inf.
-KEY_INF = np.int32(0x7F800000)
-KEY_MINUS_INF = np.int32(-0x7F800001)
-
 
 def masked_sample(
     logits: NDArray[np.float32],
+    places: NDArray[np.int64],
     masks: NDArray[np.int32],
     mask_rows: NDArray[np.int32],
     settings: RowSettings,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """ids int32 [B] and removed mass float32 [B]; the contract is in the package docstring."""
-    ids = np.empty(len(logits), dtype=np.int32)
-    removed_mass = np.empty(len(logits), dtype=np.float32)
+    ids = np.empty(len(places), dtype=np.int32)
+    removed_mass = np.empty(len(places), dtype=np.float32)
     _sample_rows(
         logits,
+        places,
         masks,
         mask_rows,
         settings.temperature,
@@ -58,6 +56,7 @@ def masked_sample(
 @jit_exact
 def _sample_rows(
     logits: NDArray[np.float32],
+    places: NDArray[np.int64],
     masks: NDArray[np.int32],
     mask_rows: NDArray[np.int32],
     temperature: NDArray[np.float32],
@@ -70,121 +69,35 @@ def _sample_rows(
     removed_mass: NDArray[np.float32],
 ) -> None:
     vocab_size = logits.shape[1]
-    num_words = (vocab_size + 31) // 32
-    everything = np.full(num_words, np.int32(-1), dtype=np.int32)
+    everything = np.full((vocab_size + 31) // 32, np.int32(-1), dtype=np.int32)
     kept = np.empty(vocab_size + 1, dtype=np.int32)  # ids; one spare for branch-free appending
     gaps = np.empty(vocab_size + 1, dtype=np.float64)  # distance of each kept id to the best logit
-    for b in range(logits.shape[0]):
-        row = logits[b]
-        top = _largest(row)
+    weights = np.empty(vocab_size, dtype=np.float64)
+    mass = np.zeros(NUM_BINS)
+    for b in range(len(places)):
+        row = logits[places[b]]
+        top, best = largest(row)
         if np.isnan(top):
             ids[b], removed_mass[b] = np.int32(-1), np.float32(np.nan)
             continue
-        words = masks[mask_rows[b]] if mask_rows[b] >= 0 else everything
-        best = _best(row, words)
-        removed_mass[b] = _forbidden_mass(row, words, top) if mask_rows[b] >= 0 else 0.0
+        words, removed_mass[b] = everything, 0.0
+        if mask_rows[b] >= 0:
+            words = masks[mask_rows[b]]
+            best = best_allowed(row, words)
+            removed_mass[b] = forbidden_mass(row, words, top)
         if best < 0 or temperature[b] == 0:
             ids[b] = best
             continue
         heat = np.float64(temperature[b])
         n = _gather(row, words, row[best], kept, gaps)
         if 0 < top_k[b] < n:
-            n = _cut(kept, gaps, np.ones(n), n, np.float64(top_k[b]))
+            weights[:n] = 1.0
+            n = _cut(kept, gaps, weights, n, np.float64(top_k[b]), mass)
         if top_p[b] < 1:
-            weights = np.exp(-gaps[:n] / heat)
-            n = _cut(kept, gaps, weights, n, np.float64(top_p[b]) * weights.sum())
+            weights[:n] = np.exp(-gaps[:n] / heat)
+            n = _cut(kept, gaps, weights, n, np.float64(top_p[b]) * weights[:n].sum(), mass)
         key = _nth(_mix(seeds[b]), np.uint64(positions[b]))
         ids[b] = _draw(kept, gaps, n, heat, np.float64(min_p[b]), key)
-
-
-@jit_exact
-def _largest(row: NDArray[np.float32]) -> Any:
-    """The largest logit; NaN where one is NaN or +inf."""
-    bits = row.view(np.int32)
-    low, high = np.int32(KEY_INF), np.int32(KEY_MINUS_INF)
-    for i in range(len(bits)):
-        key = _key(bits[i])
-        low, high = min(low, key), max(high, key)
-    if low < KEY_MINUS_INF or high >= KEY_INF:
-        return np.float32(np.nan)
-    return np.int32(_key(high)).view(np.float32)
-
-
-@jit_exact
-def _key(bits: np.int32) -> Any:
-    """The bits of a float32 as an integer of the same order; NaN lies beyond the infinities.
-
-    A maximum of integers vectorises, one of floats does not. Its own inverse.
-    """
-    return np.int32(bits ^ ((bits >> np.int32(31)) & np.int32(0x7FFFFFFF)))
-
-
-@jit_exact
-def _best(row: NDArray[np.float32], words: NDArray[np.int32]) -> Any:
-    """The allowed id with the largest logit above -inf, the lowest of equals; -1 if none."""
-    bits = row.view(np.int32)
-    reach = min(len(row), 32 * len(words))
-    num_full = reach // 32
-    high = np.int32(KEY_MINUS_INF)
-    for w in range(num_full):
-        if words[w] != 0:
-            high = max(high, _best_key(bits, words[w], w * 32, 32))
-    if reach % 32:
-        high = max(high, _best_key(bits, words[num_full], num_full * 32, reach % 32))
-    if high == KEY_MINUS_INF:
-        return np.int32(-1)
-    top = np.int32(_key(high)).view(np.float32)
-    for i in range(reach):
-        # As floats, so that 0.0 and -0.0 tie.
-        if row[i] == top and (words[i >> 5] >> np.int32(i & 31)) & np.int32(1):
-            return np.int32(i)
-    return np.int32(-1)
-
-
-@jit_exact
-def _best_key(bits: NDArray[np.int32], word: np.int32, start: int, count: int) -> Any:
-    """The largest key one mask word allows. A count known to the compiler makes this vectorise."""
-    high = np.int32(KEY_MINUS_INF)
-    for j in range(count):
-        is_allowed = np.int32(word >> np.int32(j)) & np.int32(1)
-        high = max(high, _key(bits[start + j]) if is_allowed else np.int32(KEY_MINUS_INF))
-    return high
-
-
-@jit
-def _forbidden_mass(row: NDArray[np.float32], words: NDArray[np.int32], top: np.float32) -> Any:
-    """The share of softmax(row) on forbidden ids. `top` is the row's largest logit."""
-    if top == MINUS_INF:
-        return np.float32(0.0)
-    allowed, forbidden = 0.0, 0.0
-    num_full = len(row) // 32
-    for w in range(num_full + 1):
-        word = words[w] if w < len(words) else np.int32(0)
-        count = 32 if w < num_full else len(row) % 32
-        if count == 32:
-            inside, outside = _masses(row, top, word, w * 32, 32)
-        else:
-            inside, outside = _masses(row, top, word, w * 32, count)
-        allowed += np.float64(inside)
-        forbidden += np.float64(outside)
-    return np.float32(forbidden / (allowed + forbidden))
-
-
-@jit
-def _masses(
-    row: NDArray[np.float32], top: np.float32, word: np.int32, start: int, count: int
-) -> Any:
-    """Weights that one mask word allows and forbids; at most 32, so float32 sums are exact enough.
-
-    The result is a diagnostic: it decides nothing.
-    """
-    inside, outside = np.float32(0.0), np.float32(0.0)
-    for j in range(count):
-        weight = exp_f32(row[start + j] - top)
-        is_allowed = np.float32((word >> np.int32(j)) & np.int32(1))
-        inside += weight * is_allowed
-        outside += weight * (np.float32(1.0) - is_allowed)
-    return inside, outside
 
 
 @jit_exact
@@ -214,18 +127,21 @@ def _cut(
     weights: NDArray[np.float64],
     n: int,
     target: float,
+    mass: NDArray[np.float64],
 ) -> Any:
     """Keep the shortest beginning, by (gap, id), whose weights reach the target; returns its size.
 
-    `kept` stays ascending.
+    `kept` stays ascending. mass: zeros [NUM_BINS], to work in, and zeros again after.
     """
-    mass = np.zeros(NUM_BINS)
+    last = 0
     for j in range(n):
+        last = max(last, _bin(gaps[j]))
         mass[_bin(gaps[j])] += weights[j]
     crossing, reached = 0, 0.0
     while crossing < NUM_BINS - 1 and reached + mass[crossing] < target:
         reached += mass[crossing]
         crossing += 1
+    mass[: last + 1] = 0.0
     members = np.empty(n, dtype=np.int64)
     num_members = 0
     for j in range(n):

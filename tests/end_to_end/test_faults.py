@@ -21,6 +21,7 @@ from sestina import Engine, EngineClosed, InternalError, InvalidParams, Sampling
 from sestina.backend import completion
 from sestina.backend.models.scripted import prefix_hash_script
 from sestina.backend.scheduler import delivery
+from sestina.backend.scheduler.rows import Ints
 from sestina.backend.scheduler.scheduler import Scheduler
 from sestina.kernels.masked_sampling import Drawn, RowSettings
 from sestina.lang.constraint import Constraint
@@ -79,10 +80,10 @@ def test_a_sequence_that_breaks_the_model_fails_alone() -> None:
 
 
 def test_a_row_that_cannot_be_drawn_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fussy(logits: torch.Tensor, settings: RowSettings, *rest: Any) -> Drawn:
+    def fussy(logits: torch.Tensor, places: Ints, settings: RowSettings, *rest: Any) -> Drawn:
         if 7 in settings.top_k:
             raise RuntimeError("boom")
-        return draw(logits, settings, *rest)
+        return draw(logits, places, settings, *rest)
 
     draw = delivery.draw
     monkeypatch.setattr(delivery, "draw", fussy)

@@ -66,13 +66,13 @@ def batches(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, RowSettings]:
     """Logits with ties and -inf, shared masks of any width, and every setting mixed."""
     num_rows = draw(st.integers(1, 5))
-    vocab_size = draw(st.integers(1, 150))
+    vocab_size = draw(st.integers(1, 150) | st.integers(1000, 2200))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     logits = rng.normal(0, draw(st.sampled_from([0.0, 0.5, 4.0, 60.0])), (num_rows, vocab_size))
     if draw(st.booleans()):
         logits = np.round(logits)  # ties
     logits[rng.random(logits.shape) < draw(st.sampled_from([0.0, 0.3, 1.0]))] = -np.inf
-    num_masks, num_words = draw(st.integers(0, 3)), draw(st.integers(1, 6))
+    num_masks, num_words = draw(st.integers(0, 3)), draw(st.integers(1, 6) | st.integers(30, 70))
     density = draw(st.sampled_from([0.0, 0.05, 0.5, 1.0]))
     masks = np.stack(
         [pack(rng.random(num_words * 32) < density, num_words) for _ in range(num_masks)]
@@ -100,7 +100,7 @@ def test_numba_equals_the_reference(
     batch: tuple[np.ndarray, np.ndarray, np.ndarray, RowSettings],
 ) -> None:
     logits, masks, mask_rows, wishes = batch
-    ids, removed = cpu.masked_sample(logits, masks, mask_rows, wishes)
+    ids, removed = cpu.masked_sample(logits, np.arange(len(logits)), masks, mask_rows, wishes)
     expected_ids, expected_removed = reference.masked_sample(logits, masks, mask_rows, wishes)
     assert ids.tolist() == expected_ids.tolist()
     np.testing.assert_allclose(removed, expected_removed, atol=2e-6)
@@ -133,7 +133,7 @@ def test_large_vocabulary_with_every_limit() -> None:
     ]:
         wishes = same_for_all(6, temperature=heat, top_k=top_k, top_p=top_p, min_p=min_p, seed=9)
         rows = np.array([0, -1, 0, -1, 0, -1], dtype=np.int32)
-        ids, removed = cpu.masked_sample(logits, mask, rows, wishes)
+        ids, removed = cpu.masked_sample(logits, np.arange(len(logits)), mask, rows, wishes)
         expected_ids, expected_removed = reference.masked_sample(logits, mask, rows, wishes)
         assert ids.tolist() == expected_ids.tolist()
         np.testing.assert_allclose(removed, expected_removed, atol=1e-6)
@@ -233,6 +233,20 @@ def test_a_row_does_not_depend_on_the_batch(
         assert alone.removed_mass.tobytes() == together.removed_mass[rows].tobytes()
 
 
+def test_rows_are_drawn_from_the_places_named() -> None:
+    logits = torch.from_numpy(np.random.default_rng(4).normal(0, 3, (5, 90)).astype(np.float32))
+    places = np.array([4, 0, 4, 2])
+    for wishes in (same_for_all(4, temperature=0), same_for_all(4, seed=6)):
+        rows = np.full(4, -1, np.int32)
+        there = masked_sample(logits, NO_MASKS, rows, wishes, places)
+        assert (
+            there.ids.tolist() == masked_sample(logits[places], NO_MASKS, rows, wishes).ids.tolist()
+        )
+    for wrong in ([0, 1, 2, 5], [0, -1, 2, 3]):
+        with pytest.raises(ValueError, match="places beyond 5 rows"):
+            masked_sample(logits, NO_MASKS, rows, wishes, np.array(wrong))
+
+
 def test_logits_are_only_read() -> None:
     logits = torch.randn(2, 64)
     before = logits.clone()
@@ -240,7 +254,7 @@ def test_logits_are_only_read() -> None:
     assert torch.equal(logits, before)
 
 
-@pytest.mark.parametrize("vocab_size", [5, 32, 33, 100])
+@pytest.mark.parametrize("vocab_size", [5, 32, 33, 100, 2100])
 def test_ties_go_to_the_lowest_allowed_id(vocab_size: int) -> None:
     logits = np.zeros((1, vocab_size), dtype=np.float32)
     logits[0, 3] = -0.0
@@ -262,14 +276,14 @@ def test_ids_beyond_the_mask_are_forbidden() -> None:
 
 
 @pytest.mark.parametrize("broken", [np.nan, -np.nan, np.inf])
-@pytest.mark.parametrize("where", [0, 31, 64])
+@pytest.mark.parametrize("where", [0, 31, 1500, 2099])
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_broken_logits_are_reported_even_where_forbidden(
     broken: float, where: int, temperature: float
 ) -> None:
-    logits = np.zeros((2, 65), dtype=np.float32)
+    logits = np.zeros((2, 2100), dtype=np.float32)
     logits[0, where] = broken
-    mask = pack(np.arange(65) != where)
+    mask = pack(np.arange(2100) != where)
     wishes = same_for_all(2, temperature=temperature)
     for (bad, good), removed in (draw(logits, wishes, mask), draw(logits, wishes)):
         assert bad == -1
