@@ -13,6 +13,9 @@ from sestina.backend.scheduler.sequence import Counters, Sequence
 from sestina.lang.errors import SestinaError
 from sestina.lang.ir import Op
 
+NO_TEXT = (0, 0)
+"""A `text_run` that is none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
@@ -46,6 +49,10 @@ class Branch:
     `sequence` holds what is tokenised, `untokenised` the text after it: constant text is
     tokenised in one piece as late as possible, so that the tokens do not depend on how the
     program happened to cut it. `text` is all of it.
+
+    text_run: tokens [start, end) that the latest constant text became; a gen may take some of them
+    back if nothing came after them (see `sestina.backend.ops.healing`). fork_overlap: bytes at
+    `fork_token_start` that are the parent's text, where a gen did so across the fork.
     """
 
     id: str
@@ -68,6 +75,8 @@ class Branch:
     captures: dict[str, int] = field(default_factory=dict)
     fork_text_start: int = 0
     fork_token_start: int = 0
+    fork_overlap: int = 0
+    text_run: tuple[int, int] = NO_TEXT
     counters: Counters = field(default_factory=Counters)
     waiters: list[Callable[[], None]] = field(default_factory=list)
     _text: list[str] = field(default_factory=list)
@@ -112,4 +121,5 @@ class Branch:
         self._text, self._text_len = list(parent._text), parent._text_len
         self.fork_text_start = parent._text_len
         self.fork_token_start = len(self.sequence)
+        self.text_run = parent.text_run
         self.is_born = True

@@ -75,6 +75,7 @@ class LocalRuntime:
         return EngineStats(
             prefilled=totals.prefilled,
             cached=totals.cached,
+            healed=totals.healed,
             forced=totals.forced,
             sampled=totals.sampled,
             drafted=totals.drafted,

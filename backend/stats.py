@@ -9,10 +9,10 @@ from dataclasses import dataclass
 class EngineStats:
     """Counters since the engine started (flush_cache does not reset them), and the books now.
 
-    Tokens. prefilled: text tokens computed; cached: taken from the KV cache instead; forced:
-    appended because a grammar allowed nothing else; sampled: drawn; drafted: proposed by
-    speculation; accepted: of these, confirmed by the model (and counted as sampled). Ops count
-    once they have finished.
+    Tokens. prefilled: text tokens computed; cached: taken from the KV cache instead; healed: taken
+    back from the end of a text and drawn anew; forced: appended because a grammar allowed nothing
+    else; sampled: drawn; drafted: proposed by speculation; accepted: of these, confirmed by the
+    model (and counted as sampled). Ops count once they have finished.
 
     Work. forward_passes: batches run, of batch_rows sequences and batch_tokens tokens in all.
     num_preempted: sequences sent back to the queue because memory was short; num_evicted: tokens
@@ -27,6 +27,7 @@ class EngineStats:
 
     prefilled: int
     cached: int
+    healed: int
     forced: int
     sampled: int
     drafted: int

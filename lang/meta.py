@@ -28,7 +28,7 @@ def _top_logprobs(tokens: tuple[TokenLogprob, ...] | None) -> list[Any] | None:
 _SGLANG_KEYS: Mapping[str, Callable[[GenMeta], Any]] = MappingProxyType(
     {
         "finish_reason": _finish_reason,
-        "prompt_tokens": lambda meta: meta.prefilled + meta.cached,
+        "prompt_tokens": lambda meta: meta.prefilled + meta.cached + meta.healed,
         "cached_tokens": lambda meta: meta.cached,
         "completion_tokens": lambda meta: meta.forced + meta.sampled,
         "input_token_logprobs": lambda meta: _token_logprobs(meta.prompt_logprobs),

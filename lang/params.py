@@ -42,6 +42,7 @@ class SamplingOptions(TypedDict, total=False):
     repetition_penalty: float | None
     logit_bias: Mapping[int, float] | None
     ignore_eos: bool | None
+    heal: bool | None
     seed: int | None
     return_logprob: bool | None
     logprob_start_len: int | None
@@ -73,6 +74,8 @@ class SamplingParams:
         Keskar et al. 2019), prompt included.
     logit_bias: added to the logit of each id, after the grammar mask (it cannot unmask).
     ignore_eos: go on after the end-of-text token; never overrides a grammar.
+    heal: after constant text, let the model choose the text's last token anew, or a longer one that
+        begins with it (token healing; default True). The text itself never changes.
     seed: makes this generation reproducible on its own; else it derives from the program's seed.
     return_logprob: record the log-probability of each token under the unmodified model.
     logprob_start_len: also of the prompt tokens from this index on; -1 (default) none.
@@ -97,6 +100,7 @@ class SamplingParams:
     repetition_penalty: float | None = _bounded(1.0, 0.0, 2.0, open_low=True)
     logit_bias: tuple[tuple[int, float], ...] | None = _plain(())
     ignore_eos: bool | None = _plain(False)
+    heal: bool | None = _plain(True)
     seed: int | None = _bounded(None, -(1 << 63), (1 << 64) - 1)
     return_logprob: bool | None = _plain(False)
     logprob_start_len: int | None = _bounded(-1, -1, 1 << 30)

@@ -61,7 +61,8 @@ class GenMeta:
     text: the value before any parsing.
     finish_reason: "stop" (a stop text, id or regex, or end of text), "grammar" (the constraint is
     complete), "length" (max_tokens), "select". `matched` is the stop that ended it.
-    prefilled / cached: prompt tokens computed for / found in the KV cache for this op.
+    prefilled / cached: prompt tokens computed for / found in the KV cache for this op. healed:
+    prompt tokens that were taken back and drawn anew (`SamplingParams.heal`).
     forced: appended because the grammar allowed nothing else. sampled: drawn from the model.
     drafted / accepted: guessed from the text before the model ran / of these, what it confirmed;
         accepted tokens are sampled ones too.
@@ -75,6 +76,7 @@ class GenMeta:
     seed: int | None = None
     prefilled: int = 0
     cached: int = 0
+    healed: int = 0
     forced: int = 0
     sampled: int = 0
     drafted: int = 0
@@ -113,6 +115,7 @@ class Usage:
     seed: int
     prefilled: int = 0
     cached: int = 0
+    healed: int = 0
     forced: int = 0
     sampled: int = 0
     drafted: int = 0

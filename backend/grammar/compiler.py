@@ -7,8 +7,9 @@ from collections import OrderedDict
 from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING
 
-from sestina.backend.grammar.automaton import compile_automaton
-from sestina.backend.grammar.limits import Limits
+from sestina.backend.grammar.automaton import Automaton, compile_automaton
+from sestina.backend.grammar.core import memory
+from sestina.backend.grammar.limits import Budget, Limits
 from sestina.backend.grammar.matcher import CompiledGrammar, SharedMasks
 from sestina.backend.grammar.token_trie import TokenTrie
 from sestina.backend.tokenizer.base import Tokenizer
@@ -85,6 +86,12 @@ class GrammarCompiler:
                 return future.result()
             except CancelledError:
                 continue
+
+    def anything(self) -> CompiledGrammar:
+        """The grammar of all texts, of any bytes; it has limits of its own each time."""
+        shared = self._current()
+        automaton = Automaton(shared.machine, memory.ALL, Budget(self.limits))
+        return CompiledGrammar(automaton, shared)
 
     def _fresh(self) -> SharedMasks:
         return SharedMasks(self.trie, self.tokenizer, self.limits.max_mask_cache_bytes)

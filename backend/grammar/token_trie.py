@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,6 +58,12 @@ class TokenTrie:
             np.cumsum(lengths, dtype=np.int32),
             byte_mask,
         )
+
+    def has_longer(self, data: bytes) -> bool:
+        """Whether some token begins with `data` and is longer. O(log V)."""
+        ids, spelled = self.trie.token_ids, self.token_bytes  # in the order of their bytes
+        after = bisect_right(ids, data, key=lambda token_id: spelled[token_id])
+        return after < len(ids) and spelled[ids[after]].startswith(data)
 
     @property
     def max_len(self) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from sestina.backend.branch import Branch, Prepared, QueuedOp
+from sestina.backend.branch import NO_TEXT, Branch, Prepared, QueuedOp
 from sestina.backend.core import Core
-from sestina.backend.ops.generation import GenCallbacks, Generation, GenRequest, GenResult
+from sestina.backend.ops.gen_request import GenCallbacks, GenRequest, GenResult
+from sestina.backend.ops.generation import Generation
+from sestina.backend.ops.healing import Healed, heal
 from sestina.backend.ops.host import OpHost, ProgramHost
 from sestina.backend.scheduler.sequence import Sequence
 from sestina.backend.seeds import derive_seed
@@ -37,6 +39,8 @@ class GenOp:
         self._results: list[GenResult | None] = [None] * (params.n or 1)
         self._sequences: list[Sequence] = []
         self._generations: list[Generation] = []
+        self._healed: Healed | None = None
+        self._start = 0  # where tokens are new
 
     @property
     def _op(self) -> ir.Gen:
@@ -47,10 +51,13 @@ class GenOp:
 
     def begin(self) -> None:
         self._check_budget()
-        first = self._branch.sequence
+        first, healed = self._branch.sequence, self._heal()
         if len(self._results) > 1:
             # What is computed so far must be in the tree for the others to share it.
             self._core.scheduler.remove(first)
+        if healed is not None:
+            self._core.scheduler.truncate(first, len(first) - len(healed.ids))
+        self._start, self._healed = len(first), healed
         others = [first.branch_off() for _ in self._results[1:]]
         self._sequences = [first, *others]
         self._generations = [self._generation(i, s) for i, s in enumerate(self._sequences)]
@@ -58,6 +65,20 @@ class GenOp:
             if self._branch.active is None:
                 return  # an earlier one failed the op at once
             generation.begin()
+
+    def _heal(self) -> Healed | None:
+        return heal(self._core, self._branch, self._params, self._prepared.grammar)
+
+    def _note_tokens(self, has_output: bool) -> None:
+        """Tell the branch what became of the end of its text."""
+        branch, healed = self._branch, self._healed
+        if has_output:
+            branch.text_run = NO_TEXT
+        if healed is None or self._start >= branch.fork_token_start:
+            return
+        if tuple(branch.sequence.tokens[self._start : branch.fork_token_start]) != healed.ids:
+            # From here on the tokens are this branch's own.
+            branch.fork_token_start, branch.fork_overlap = self._start, len(healed.data)
 
     def _check_budget(self) -> None:
         """InvalidParams if max_tokens may be too few for the constraint.
@@ -85,7 +106,11 @@ class GenOp:
 
     def _generation(self, index: int, sequence: Sequence) -> Generation:
         request = GenRequest(
-            self._params, self._seed(index), self._prepared.grammar, self._prepared.stop_regexes
+            self._params,
+            self._seed(index),
+            self._prepared.grammar,
+            self._healed,
+            self._prepared.stop_regexes,
         )
 
         def on_result(result: GenResult) -> None:
@@ -129,6 +154,7 @@ class GenOp:
         branch, first = self._branch, results[0]
         if not self._op.stream and first.text:
             self._chunk(first.text, (), ())
+        self._note_tokens(bool(first.meta.ids))
         branch.append_text(first.text)
         if first.tail:
             branch.untokenised.append(first.tail)

@@ -3,58 +3,26 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sestina.backend.grammar import CompiledGrammar, Matcher
+from sestina.backend.ops.gen_request import GenCallbacks, GenRequest, GenResult
+from sestina.backend.ops.healing import Healing
 from sestina.backend.ops.known_tokens import KnownTokens
 from sestina.backend.ops.output_text import OutputText, kept_tokens
 from sestina.backend.ops.speculation import MANY, Guesses, Speculation
 from sestina.backend.sampling.penalties import changes_logits, forbidden_ids
 from sestina.backend.sampling.sampler import Sampled, SampleRow, row_settings
-from sestina.backend.sampling.stop import StopAutomaton
 from sestina.backend.sampling.token_sets import TokenSets
 from sestina.backend.scheduler.drafting import Draft, num_agreeing
 from sestina.backend.scheduler.scheduler import Scheduler
 from sestina.backend.scheduler.sequence import NEVER, Counters, Drawing, Scores, Sequence
 from sestina.backend.tokenizer.base import Tokenizer
 from sestina.lang.errors import ConstraintError, InternalError, SestinaError
-from sestina.lang.params import SamplingParams
-from sestina.lang.session import GenMeta, TokenLogprob
-
-
-@dataclass(frozen=True, slots=True)
-class GenRequest:
-    """What to generate: `params` resolved, `seed` final, the constraint and stops compiled."""
-
-    params: SamplingParams
-    seed: int
-    grammar: CompiledGrammar | None = None
-    stop_regexes: tuple[StopAutomaton, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class GenResult:
-    """`text` is the value; `tail` is its end that no kept token covers (a stop cut a token in two):
-    it has to be tokenised again with whatever follows."""
-
-    text: str
-    tail: str
-    meta: GenMeta
-
-
-@dataclass(frozen=True, slots=True)
-class GenCallbacks:
-    """Where a generation reports: text as it becomes certain (None: nobody reads it before the
-    end), then a result or an error."""
-
-    on_text: Callable[[str, tuple[int, ...], tuple[TokenLogprob, ...]], None] | None
-    on_result: Callable[[GenResult], None]
-    on_error: Callable[[SestinaError], None]
+from sestina.lang.session import GenMeta
 
 
 class Generation:
@@ -81,8 +49,12 @@ class Generation:
         self._eos_ids = tokenizer.eos_ids
         self._end_ids = frozenset((*(params.stop_token_ids or ()), *tokenizer.eos_ids))
         self._counters = Counters()
-        grammar = request.grammar
+        grammar, healed = request.grammar, request.healed
         self._matcher = None if grammar is None else grammar.matcher()
+        self._healing: Healing | None = None
+        if healed is not None:
+            self._healing = Healing(healed, tokenizer, request.seed, is_free=grammar is None)
+            self._matcher = healed.grammar.matcher()
         self._output = OutputText(
             tokenizer,
             params,
@@ -90,7 +62,9 @@ class Generation:
             None if grammar is None else (lambda text: _is_complete(grammar, text)),
         )
         self._has_stops = bool(params.stop or request.stop_regexes)
-        self._start = len(sequence)
+        self._prompt_len = len(sequence)
+        self._start = self._prompt_len  # of the output
+        self._overlap = 0  # bytes of its first token that are the prompt's
         self._end_len = self._start + (params.max_tokens or 0)
         self._num_seen = self._start  # tokens that are counted
         self._num_read = self._start  # tokens whose text is in `output`
@@ -107,10 +81,6 @@ class Generation:
         self._known: KnownTokens | None = None
         if params.return_logprob:
             self._known = KnownTokens(sequence, self._start, params, tokenizer)
-        # Whether tokens need not be looked at one by one.
-        self._can_be_quiet = (
-            callbacks.on_text is None and self._matcher is None and self._known is None
-        )
         self.drawing = self._new_drawing()
 
     # ---- what the scheduler asks
@@ -140,8 +110,15 @@ class Generation:
         return self._end_len - 1
 
     @property
+    def _can_be_quiet(self) -> bool:
+        """Whether tokens need not be looked at one by one."""
+        return self._callbacks.on_text is None and self._matcher is None and self._known is None
+
+    @property
     def _may_guess(self) -> bool:
-        return self._speculation.is_worthwhile(self._scheduler.worthwhile_odds)
+        return self._healing is None and self._speculation.is_worthwhile(
+            self._scheduler.worthwhile_odds
+        )
 
     def _new_drawing(self) -> Drawing:
         params, sets = self._params, self._token_sets
@@ -150,10 +127,11 @@ class Generation:
         starts = {stop.encode("utf-8", "surrogatepass")[0] for stop in params.stop or ()}
         # A model may have more logits than its vocabulary has ids; those are never drawn.
         lacks_ids = self._scheduler.model.config.vocab_size != self._tokenizer.vocab_size
-        num_changed = NEVER if changes_logits(params) else params.min_tokens or 0
+        num_free = 0 if self._healing is not None else params.min_tokens or 0
+        num_changed = NEVER if changes_logits(params) else num_free
         return Drawing(
             params=params,
-            settings=row_settings([SampleRow(params, self._request.seed, self._start)]),
+            settings=row_settings([SampleRow(params, self._seed, self._start)]),
             watched=sets.of(ends, starts) if self._can_be_quiet else None,
             num_mask_words=sets.num_words if lacks_ids or self._matcher is not None else 0,
             changed_until=self._start + num_changed,
@@ -161,7 +139,12 @@ class Generation:
 
     def fill_mask(self, row: NDArray[np.int32]) -> None:
         """What the grammar allows; without one, all of the vocabulary."""
-        self._num_allowed = [self._fill_mask(row, self._matcher, self._num_left)]
+        healing, num_left = self._healing, self._num_left
+        if healing is None:
+            self._num_allowed = [self._fill_mask(row, self._matcher, num_left)]
+        else:
+            self._num_allowed = [self._fill_mask(row, self._matcher, healing.budget(num_left))]
+            healing.allow_same(row)
 
     def _fill_mask(self, row: NDArray[np.int32], matcher: Matcher | None, num_left: int) -> int:
         """What is allowed where the matcher stands; returns how many tokens, or MANY."""
@@ -202,13 +185,22 @@ class Generation:
     def _sample_row(self, output: NDArray[np.int32], mask: NDArray[np.int32] | None) -> SampleRow:
         return SampleRow(
             params=self._params,
-            seed=self._request.seed,
+            seed=self._seed,
             position=len(output),
             prompt_ids=self._sequence.tokens[: self._start],
             output_ids=output,
             mask=mask,
-            forbidden_ids=forbidden_ids(self._params, len(output), self._eos_ids, mask),
+            forbidden_ids=self._forbidden_ids(len(output), mask),
         )
+
+    def _forbidden_ids(self, num_output: int, mask: NDArray[np.int32] | None) -> tuple[int, ...]:
+        if self._healing is not None:
+            return ()  # nothing ends the text yet
+        return forbidden_ids(self._params, num_output, self._eos_ids, mask)
+
+    @property
+    def _seed(self) -> int:
+        return self._request.seed if self._healing is None else self._healing.seed
 
     # ---- what the scheduler tells
 
@@ -251,10 +243,10 @@ class Generation:
             raise InternalError(
                 "no token can be drawn: the mask allows none, or a logit is NaN or infinite"
             )
-        if self._matcher is not None:
+        if self._matcher is not None and self._healing is None:
             self._speculation.saw_state(self._matcher.state, self._num_allowed[nth], sampled.id)
         self._speculation.saw(nth, sampled.id)
-        self._counters.sampled += 1
+        self._count(sampled.id, is_forced=False)
         if sampled.id not in self._end_ids or not self._ends_at(sampled.id):
             if self._matcher is not None and not self._matcher.accept_token(sampled.id):
                 raise InternalError(f"the mask allows token {sampled.id}, the matcher does not")
@@ -312,6 +304,8 @@ class Generation:
         """One more token of output, already accepted by the matcher."""
         self._sequence.append_token(token_id)
         self._num_seen += 1
+        if self._healing is not None:
+            self._heal(self._healing, token_id)
         # A stop ends the text at its token; other text is read when somebody wants it.
         matched = self._read() if self._has_stops else None
         if matched is not None:
@@ -321,18 +315,45 @@ class Generation:
         elif self._num_left == 0:
             self._finish = ("length", None)
 
+    def _count(self, token_id: int, *, is_forced: bool) -> None:
+        """Another token is about to be appended, or to end the text."""
+        if self._healing is not None and self._healing.is_prompt(token_id):
+            self._counters.healed += 1
+        elif is_forced:
+            self._counters.forced += 1
+        else:
+            self._counters.sampled += 1
+
+    def _heal(self, healing: Healing, token_id: int) -> None:
+        """The token just appended begins in the bytes that were taken back."""
+        if healing.is_prompt(token_id):
+            self._start = self._num_read = self._num_reported = len(self._sequence)
+            self._end_len += 1
+            if self._known is not None:
+                self._known.begin(self._start)
+        else:
+            self._overlap = healing.num_left
+            self._output.skip(self._overlap)
+        healing.take(token_id)
+        if not healing.num_left:
+            self._healing = None
+            if self._request.grammar is None:
+                self._matcher = None
+            self.drawing = self._new_drawing()
+            self._scheduler.redraw(self._sequence, self)
+
     def _append_forced(self) -> None:
         """What the grammar forces next joins the sequence as a mini-prefill."""
-        if self._matcher is None:
-            return
         forced: deque[int] = deque()
-        while self._finish is None and (
-            forced or (forced := deque(self._matcher.forced_tokens(self._num_left)))
-        ):
+        while self._finish is None and self._matcher is not None:
+            if not forced:
+                forced.extend(self._matcher.forced_tokens(self._num_left))
+            if not forced:
+                break
             token_id = forced.popleft()
             if not self._matcher.accept_token(token_id):
                 raise InternalError(f"the matcher refuses token {token_id} that it forced")
-            self._counters.forced += 1
+            self._count(token_id, is_forced=True)
             self._append(token_id)
 
     def _go_on(self) -> None:
@@ -380,14 +401,19 @@ class Generation:
         self._read()
         if reason == "stop" and isinstance(matched, str):
             output = self._sequence.tokens[self._start :].tolist()
-            num_kept, tail = kept_tokens(self._tokenizer, output, self._output.text)
+            num_kept, tail = kept_tokens(self._tokenizer, output, self._output.text, self._overlap)
+            if self._overlap and not num_kept:
+                self._start = self._prompt_len  # what was taken back comes back
             self._scheduler.truncate(self._sequence, self._start + num_kept)
             self._num_read = len(self._sequence)
         else:
             self._output.close()
         self._report()
         self._scheduler.settle(self._sequence)
-        self._callbacks.on_result(GenResult(self._output.text, tail, self._meta(reason, matched)))
+        result = GenResult(self._output.text, tail, self._meta(reason, matched))
+        if self._overlap and len(self._sequence) == self._prompt_len and self._request.healed:
+            self._sequence.append(self._request.healed.ids, is_text=True)
+        self._callbacks.on_result(result)
 
     def _meta(self, reason: str, matched: str | int | None) -> GenMeta:
         known, start, end = self._known, self._start, len(self._sequence)
@@ -398,6 +424,7 @@ class Generation:
             seed=self._request.seed,
             prefilled=self._counters.prefilled,
             cached=self._counters.cached,
+            healed=self._counters.healed,
             forced=self._counters.forced,
             sampled=self._counters.sampled,
             drafted=self._counters.drafted,

@@ -16,12 +16,17 @@ class KnownTokens:
     ) -> None:
         """start: where the generation begins; logprob_start_len may ask for earlier tokens."""
         asked = params.logprob_start_len
-        self.first = start if asked is None or asked < 0 else min(asked, start)
+        self._asked = None if asked is None or asked < 0 else asked
+        self.begin(start)
         self.until = max(1, self.first)
         self._sequence = sequence
         self._tokenizer = tokenizer
         self._with_text = bool(params.return_text_in_logprobs)
         self._entries: dict[int, TokenLogprob] = {}
+
+    def begin(self, start: int) -> None:
+        """The generation begins here: what was generated before is prompt."""
+        self.first = start if self._asked is None else min(self._asked, start)
 
     def note(
         self, index: int, token_id: int, logprob: float | None, top: tuple[tuple[int, float], ...]

@@ -26,6 +26,7 @@ class OutputText:
         regexes: tuple[StopAutomaton, ...],
         may_stop: Callable[[str], bool] | None,
     ) -> None:
+        self._tokenizer = tokenizer
         self._detokenizer = Detokenizer(tokenizer)
         self._stop = StopChecker(params.stop or (), regexes)
         self._never_stops = not (params.stop or regexes)
@@ -36,6 +37,10 @@ class OutputText:
         self._num_free = params.min_tokens or 0
         self._pieces: list[str] = []
         self._num_taken = 0
+
+    def skip(self, num_bytes: int) -> None:
+        """The first so many bytes are not output; before any token is pushed."""
+        self._detokenizer = Detokenizer(self._tokenizer, num_bytes)
 
     @property
     def text(self) -> str:
@@ -78,12 +83,15 @@ class OutputText:
         return "".join(self._pieces[start:])
 
 
-def kept_tokens(tokenizer: Tokenizer, ids: Sequence[int], text: str) -> tuple[int, str]:
+def kept_tokens(
+    tokenizer: Tokenizer, ids: Sequence[int], text: str, num_skipped: int = 0
+) -> tuple[int, str]:
     """How many leading ids lie wholly inside `text`, and the rest of the text after them.
 
-    `text` is a prefix of what `ids` decode to, cut by a stop, possibly inside a token.
+    `text` is a prefix of what `ids` decode to after their first `num_skipped` bytes, cut by a stop,
+    possibly inside a token.
     """
-    detokenizer = Detokenizer(tokenizer)
+    detokenizer = Detokenizer(tokenizer, num_skipped)
     num_chars = num_kept = kept_chars = 0
     for count, token_id in enumerate(ids, start=1):
         num_chars += len(detokenizer.push((token_id,)))

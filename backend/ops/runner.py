@@ -10,9 +10,10 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sestina.backend.branch import ActiveOp, Branch, Prepared, QueuedOp
+from sestina.backend.branch import NO_TEXT, ActiveOp, Branch, Prepared, QueuedOp
 from sestina.backend.core import Core
 from sestina.backend.ops.gen import GenOp
+from sestina.backend.ops.healing import text_after
 from sestina.backend.ops.host import ProgramHost, Value
 from sestina.backend.ops.join import gathered
 from sestina.backend.ops.select import Selection, SelectResult
@@ -172,7 +173,9 @@ class OpRunner:
         branch.untokenised.clear()
         if text:
             self._begin_tokens(branch)
+            start = len(branch.sequence)
             branch.sequence.append(self._core.tokenizer.encode(text), is_text=True)
+            branch.text_run = start, len(branch.sequence)
 
     def _begin_tokens(self, branch: Branch) -> None:
         bos_id = self._core.tokenizer.bos_id
@@ -182,7 +185,13 @@ class OpRunner:
     def _append_from(self, branch: Branch, queued: QueuedOp, child: Branch) -> None:
         """Append what `child` wrote since its fork, as the tokens it was written in."""
         self.flush(branch)
-        branch.sequence.append(child.sequence.tokens[child.fork_token_start :], is_text=True)
+        ids = child.sequence.tokens[child.fork_token_start :].tolist()
+        if child.fork_overlap:
+            rest, ids = text_after(self._core.tokenizer, ids, child.fork_overlap)
+            branch.untokenised.append(rest)
+            self.flush(branch)
+        branch.sequence.append(ids, is_text=True)
+        branch.text_run = NO_TEXT
         branch.untokenised += child.untokenised
         text = child.text[child.fork_text_start :]
         branch.append_text(text)

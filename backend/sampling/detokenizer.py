@@ -19,15 +19,21 @@ class Detokenizer:
     tokens have no bytes, so they give no text.
     """
 
-    __slots__ = ("_decoder", "_tokenizer")
+    __slots__ = ("_decoder", "_num_skipped", "_tokenizer")
 
-    def __init__(self, tokenizer: _TokenBytes) -> None:
+    def __init__(self, tokenizer: _TokenBytes, num_skipped: int = 0) -> None:
+        """num_skipped: bytes at the beginning that are not part of the text."""
         self._tokenizer = tokenizer
+        self._num_skipped = num_skipped
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
     def push(self, ids: Iterable[int]) -> str:
         """The characters that these ids complete."""
-        return self._decoder.decode(b"".join(map(self._tokenizer.token_bytes, ids)))
+        data = b"".join(map(self._tokenizer.token_bytes, ids))
+        if self._num_skipped:
+            num_skipped = self._num_skipped
+            data, self._num_skipped = data[num_skipped:], max(0, num_skipped - len(data))
+        return self._decoder.decode(data)
 
     def finish(self) -> str:
         """What an unfinished character at the end decodes to; afterwards nothing is held back."""
@@ -40,6 +46,6 @@ class Detokenizer:
 
     def fork(self) -> Detokenizer:
         """An independent copy, with the same bytes held back."""
-        copy = Detokenizer(self._tokenizer)
+        copy = Detokenizer(self._tokenizer, self._num_skipped)
         copy._decoder.setstate(self._decoder.getstate())
         return copy

@@ -99,6 +99,12 @@ class Rows:
         self.is_active[row] = True
         return max(0, min(self.lens.item(row) - (1 if wants_sample else 2), score_from - 1))
 
+    def redraw(self, sequence: Sequence, task: Task) -> None:
+        """The task draws in another way from its next token on: ask it again how."""
+        row = self._row(sequence)
+        if self._tasks[row] is task:
+            self._set_drawing(row, task.drawing)
+
     def held_by(self, rows: Ints) -> list[Sequence]:
         """The sequences of rows that are taken."""
         return [s for s in map(self.sequences.__getitem__, rows.tolist()) if s is not None]

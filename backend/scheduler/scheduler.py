@@ -24,7 +24,7 @@ from sestina.backend.scheduler.delivery import deliver
 from sestina.backend.scheduler.drafting import Draft
 from sestina.backend.scheduler.faults import as_sestina_error
 from sestina.backend.scheduler.rows import Ints, Rows
-from sestina.backend.scheduler.sequence import GuessingTask, Sequence
+from sestina.backend.scheduler.sequence import GuessingTask, Sequence, Task
 from sestina.lang.errors import CapacityError, InternalError, SestinaError
 
 
@@ -117,6 +117,11 @@ class Scheduler:
         """Drop the sequence's tokens from `length` on, and their keys and values."""
         self.forget(sequence, length)
         sequence.truncate(length)
+
+    def redraw(self, sequence: Sequence, task: Task) -> None:
+        """The sequence's task has another `drawing` from the next `add` on."""
+        if sequence.kv is not None:
+            self.rows.redraw(sequence, task)
 
     def forget(self, sequence: Sequence, length: int) -> None:
         """Drop the keys and values of tokens from `length` on: those of wrong guesses."""

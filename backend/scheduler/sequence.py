@@ -25,13 +25,15 @@ class Counters:
     """Tokens and passes spent; the sum over sequences is what `engine.stats()` reports.
 
     prefilled: text tokens computed. cached: text tokens taken from the KV cache instead, each
-    counted once per branch. forced / sampled: generated tokens. drafted: proposed by speculation;
-    accepted: of these, confirmed by the model (they are sampled too). forward_passes: batches that
-    it took part in. With a seed they are `sestina.lang.session.Usage`.
+    counted once per branch. healed: text tokens that a gen took back and drew anew. forced /
+    sampled: generated tokens. drafted: proposed by speculation; accepted: of these, confirmed by
+    the model (they are sampled too). forward_passes: batches that it took part in. With a seed they
+    are `sestina.lang.session.Usage`.
     """
 
     prefilled: int = 0
     cached: int = 0
+    healed: int = 0
     forced: int = 0
     sampled: int = 0
     drafted: int = 0
@@ -42,6 +44,7 @@ class Counters:
     def add(self, other: Counters) -> None:
         self.prefilled += other.prefilled
         self.cached += other.cached
+        self.healed += other.healed
         self.forced += other.forced
         self.sampled += other.sampled
         self.drafted += other.drafted
@@ -138,7 +141,7 @@ class Task(Protocol):
 
     @property
     def drawing(self) -> Drawing:
-        """How tokens are drawn; asked for once, if `wants_sample`."""
+        """How tokens are drawn; asked for once, if `wants_sample`, and at `Scheduler.redraw`."""
 
     def fill_mask(self, row: NDArray[np.int32]) -> None:
         """Write over `row`, packed int32 [W] with W >= num_mask_words, what is allowed next."""

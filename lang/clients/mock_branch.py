@@ -92,7 +92,16 @@ class MockBranch:
 
     def end(self) -> Ended:
         self.is_ended = True
-        return Ended(self.id, Usage(self.seed, self._prefilled, 0, 0, self._sampled, self._sampled))
+        num_sampled = self._sampled
+        return Ended(
+            self.id,
+            Usage(
+                self.seed,
+                prefilled=self._prefilled,
+                sampled=num_sampled,
+                forward_passes=num_sampled,
+            ),
+        )
 
     def _failed(self) -> Failed:
         assert self.error is not None

@@ -69,6 +69,7 @@ def naive(engine: Engine, prompt: str, constraint: Constraint | None, **params: 
         SamplingParams.of(params),
         seed=derive_seed(params["seed"], "", 0, 0) if "seed" in params else 0,
         grammar=None if constraint is None else compile_constraint(constraint, tokenizer),
+        heal_from=0,
     )
 
 

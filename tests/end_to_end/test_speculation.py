@@ -120,7 +120,7 @@ def test_right_guesses_save_passes() -> None:
 
     plain, few, many = run(speculation="off"), run(speculation=2), run(speculation="auto")
     assert plain[0] == few[0] == many[0]
-    assert plain[1] == 200
+    assert plain[1] == 201  # the last token of the prompt is drawn anew
     assert plain[1] > 2 * few[1]
     assert few[1] > 2 * many[1]
 
@@ -151,11 +151,19 @@ def test_text_that_does_not_repeat_itself_is_left_alone() -> None:
     assert late.drafted <= early.drafted / 2
 
 
+ALONG_ONE_TEXT: dict[str, Any] = {
+    "seed": 2,
+    "temperature": 1.0,
+    "ignore_eos": True,
+    "heal": False,
+}
+
+
 def broken_script(how: Callable[[torch.Tensor], None]) -> Script:
     """A local script that is fine along one text, and breaks on prefixes that leave it."""
     local = local_script()
     with scripted_engine(local, speculation="off") as plain:
-        meta = plain.generate(PROMPT, max_tokens=60, seed=2, temperature=1.0, ignore_eos=True).meta
+        meta = plain.generate(PROMPT, max_tokens=60, **ALONG_ONE_TEXT).meta
         prompt = tuple(plain.tokenizer.encode(PROMPT))
     text = prompt + meta.ids
 
@@ -181,8 +189,7 @@ def test_what_breaks_behind_a_wrong_guess_breaks_nothing(
     how: Callable[[torch.Tensor], None],
 ) -> None:
     with scripted_engine(broken_script(how)) as engine:
-        options: dict[str, Any] = {"seed": 2, "temperature": 1.0, "ignore_eos": True}
-        meta = engine.generate(PROMPT, max_tokens=60, **options).meta
+        meta = engine.generate(PROMPT, max_tokens=60, **ALONG_ONE_TEXT).meta
         assert len(meta.ids) == 60
         assert engine.stats().accepted < engine.stats().drafted or how is raises
         stats = engine.stats()

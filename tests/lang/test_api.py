@@ -87,6 +87,7 @@ def test_every_sampling_parameter_reaches_the_op() -> None:
         "repetition_penalty": 1.1,
         "logit_bias": {5: -1.0},
         "ignore_eos": True,
+        "heal": False,
         "seed": 3,
         "return_logprob": True,
         "logprob_start_len": 0,

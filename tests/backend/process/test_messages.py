@@ -64,7 +64,7 @@ EVENTS: list[Event] = [
     Done("0", 2, "x", ["a", "b"], (META, META)),
     Done("0", 3, None, {"x": ["a", None]}),
     Done("0", 4, None, None),
-    Ended("0", Usage(2**63, 1, 2, 3, 4, 5, 6, 7, 0.5)),
+    Ended("0", Usage(2**63, 1, 2, 3, 4, 5, 6, 7, 8, 0.5)),
 ]
 
 
