@@ -62,6 +62,7 @@ class CompiledGrammar:
         self.trie = shared.trie
         self.tokenizer = shared.tokenizer
         self.shared = shared
+        self._vocab_size = shared.trie.vocab_size
         self._control_ids = frozenset((shared.tokenizer.control_ids or {}).values())
 
     def matcher(self) -> Matcher:
@@ -132,9 +133,9 @@ class CompiledGrammar:
 
         0.2 us where the token was taken from this state before.
         """
-        if not 0 <= token_id < self.trie.vocab_size:
+        if not 0 <= token_id < self._vocab_size:
             return DEAD
-        key = state * self.trie.vocab_size + token_id
+        key = state * self._vocab_size + token_id
         after = self.shared.after.get(key)
         if after is None:
             after = self._step(state, token_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,9 @@ from sestina.lang.errors import ConstraintError
 
 PRIORS = {"3 tokens": 0.8, "habit": 0.9, "2 tokens": 0.45, "habit, once": 0.7, "1 token": 0.4}
 """Where guesses come from, most trusted first, and how often each is right in extractions."""
+
+_RUN_LENGTHS = {name: int(name[0]) if name[0].isdigit() else 0 for name in PRIORS}
+"""Tokens before the guess that each source looks at; 0: a habit looks at the grammar's state."""
 
 HIGHEST_ODDS = 0.85
 """Where a guess has to be better than this to be worth its row, no guesses are made at all."""
@@ -98,29 +102,25 @@ class Speculation:
 
     def _guess(self, tail: tuple[int, ...], twin: Matcher | None) -> _Guess | None:
         """The most trusted guess that is allowed and ends nothing; the matcher takes it."""
-        for token_id, source in self._candidates(tail, twin):
-            if token_id in self._ends:
+        for guess in self._candidates(tail, twin):
+            if guess.token_id in self._ends:
                 return None
-            if twin is None or twin.accept_token(token_id):
-                return _Guess(token_id, source)
+            if twin is None or twin.accept_token(guess.token_id):
+                return guess
         return None
 
-    def _candidates(self, tail: tuple[int, ...], twin: Matcher | None) -> list[_Guess]:
-        found = []
+    def _candidates(self, tail: tuple[int, ...], twin: Matcher | None) -> Iterator[_Guess]:
         habit = None
         if twin is not None:
             habit = self._learned.habits.guess(self._namespace, twin.state)
-        for source in PRIORS:
+        for source, length in _RUN_LENGTHS.items():
             token_id: int | None = None
-            if source.startswith("habit"):
-                if habit is not None and (habit[1] > 1) == (source == "habit"):
-                    token_id = habit[0]
-            else:
-                length = int(source[0])
+            if length:
                 token_id = self._index.after(tail[-length:]) if len(tail) >= length else None
+            elif habit is not None and (habit[1] > 1) == (source == "habit"):
+                token_id = habit[0]
             if token_id is not None:
-                found.append(_Guess(token_id, source))
-        return found
+                yield _Guess(token_id, source)
 
     def num_allowed(self, mask: NDArray[np.int32]) -> int:
         """How many tokens a packed mask allows; MANY where nobody wants to know. 2 us."""

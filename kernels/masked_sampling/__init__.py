@@ -89,7 +89,7 @@ def masked_sample(
     # Compiled code does not check its indices.
     if num_rows and int(mask_rows.max()) >= len(masks):
         raise ValueError(f"mask row {int(mask_rows.max())} of {len(masks)}")
-    if num_rows and not 0 <= int(places.min()) <= int(places.max()) < len(logits):
+    if np.count_nonzero((places < 0) | (places >= len(logits))):
         raise ValueError(f"places beyond {len(logits)} rows of logits")
     on_host = logits.detach().cpu().contiguous().numpy()
     return Drawn(*cpu.masked_sample(on_host, places, masks, mask_rows, settings))
