@@ -8,21 +8,27 @@ from collections.abc import Sequence as SequenceOf
 import numpy as np
 from numpy.typing import NDArray
 
-from sestina.backend.grammar import CompiledGrammar, Matcher
-from sestina.backend.ops.gen_request import GenCallbacks, GenRequest, GenResult
+from sestina.backend.grammar import Matcher
+from sestina.backend.ops.gen_request import (
+    Ending,
+    GenCallbacks,
+    GenRequest,
+    GenResult,
+    new_drawing,
+    new_meta,
+)
 from sestina.backend.ops.healing import Healing
 from sestina.backend.ops.known_tokens import KnownTokens
 from sestina.backend.ops.output_text import OutputText, kept_tokens
 from sestina.backend.ops.speculation import MANY, Guesses, Speculation
-from sestina.backend.sampling.penalties import changes_logits, forbidden_ids
-from sestina.backend.sampling.sampler import Sampled, SampleRow, row_settings
+from sestina.backend.sampling.penalties import forbidden_ids
+from sestina.backend.sampling.sampler import Sampled, SampleRow
 from sestina.backend.sampling.token_sets import TokenSets
 from sestina.backend.scheduler.drafting import Draft, num_agreeing
 from sestina.backend.scheduler.scheduler import Scheduler
-from sestina.backend.scheduler.sequence import NEVER, Counters, Drawing, Scores, Sequence
+from sestina.backend.scheduler.sequence import Counters, Drawing, Scores, Sequence
 from sestina.backend.tokenizer.base import Tokenizer
 from sestina.lang.errors import ConstraintError, InternalError, SestinaError
-from sestina.lang.session import GenMeta
 
 
 class Generation:
@@ -59,7 +65,7 @@ class Generation:
             tokenizer,
             params,
             request.stop_regexes,
-            None if grammar is None else (lambda text: _is_complete(grammar, text)),
+            None if grammar is None else request.is_complete,
         )
         self._has_stops = bool(params.stop or request.stop_regexes)
         self._prompt_len = len(sequence)
@@ -69,7 +75,7 @@ class Generation:
         self._num_seen = self._start  # tokens that are counted
         self._num_read = self._start  # tokens whose text is in `output`
         self._num_reported = self._start
-        self._finish: tuple[str, str | int | None] | None = None
+        self._finish: Ending | None = None
         self._num_allowed: list[int] = []  # by each mask of the pass
         self._speculation = Speculation(
             guesses,
@@ -121,21 +127,25 @@ class Generation:
         )
 
     def _new_drawing(self) -> Drawing:
-        params, sets = self._params, self._token_sets
+        vocab_size, model_size = self._tokenizer.vocab_size, self._scheduler.model.config.vocab_size
+        return new_drawing(
+            self._params,
+            self._seed,
+            self._start,
+            watched=self._watched() if self._can_be_quiet else None,
+            # A model may have more logits than its vocabulary has ids; those are never drawn.
+            has_mask=self._matcher is not None or model_size != vocab_size,
+            num_mask_words=self._token_sets.num_words,
+            is_healing=self._healing is not None,
+        )
+
+    def _watched(self) -> NDArray[np.int32]:
+        """Tokens that may end the text, or begin what does."""
+        params = self._params
         ends = (*(params.stop_token_ids or ()), *(() if params.ignore_eos else self._eos_ids))
         # A stop of no characters that can be encoded is never met.
         starts = {stop.encode("utf-8", "surrogatepass")[0] for stop in params.stop or ()}
-        # A model may have more logits than its vocabulary has ids; those are never drawn.
-        lacks_ids = self._scheduler.model.config.vocab_size != self._tokenizer.vocab_size
-        num_free = 0 if self._healing is not None else params.min_tokens or 0
-        num_changed = NEVER if changes_logits(params) else num_free
-        return Drawing(
-            params=params,
-            settings=row_settings([SampleRow(params, self._seed, self._start)]),
-            watched=sets.of(ends, starts) if self._can_be_quiet else None,
-            num_mask_words=sets.num_words if lacks_ids or self._matcher is not None else 0,
-            changed_until=self._start + num_changed,
-        )
+        return self._token_sets.of(ends, starts)
 
     def fill_mask(self, row: NDArray[np.int32]) -> None:
         """What the grammar allows; without one, all of the vocabulary."""
@@ -247,7 +257,10 @@ class Generation:
             self._speculation.saw_state(self._matcher.state, self._num_allowed[nth], sampled.id)
         self._speculation.saw(nth, sampled.id)
         self._count(sampled.id, is_forced=False)
-        if sampled.id not in self._end_ids or not self._ends_at(sampled.id):
+        if sampled.id in self._end_ids:
+            complete = self._matcher is None or self._matcher.is_accepting()
+            self._finish = self._request.ending(sampled.id, self._eos_ids, is_complete=complete)
+        if self._finish is None:
             if self._matcher is not None and not self._matcher.accept_token(sampled.id):
                 raise InternalError(f"the mask allows token {sampled.id}, the matcher does not")
             if self._known is not None:
@@ -256,11 +269,8 @@ class Generation:
             self._append_forced()
 
     def on_scores(self, scores: Scores) -> None:
-        if self._known is None:
-            return
-        for i, (logprob, top) in enumerate(zip(scores.logprobs, scores.top, strict=True)):
-            index = scores.first + i
-            self._known.note(index, int(self._sequence.tokens[index]), logprob, top)
+        if self._known is not None:
+            self._known.note_all(scores)
 
     def on_computed(self) -> None:
         self._go_on()
@@ -288,17 +298,6 @@ class Generation:
     @property
     def _num_left(self) -> int:
         return self._end_len - self._num_seen
-
-    def _ends_at(self, token_id: int) -> bool:
-        """Whether this one of `end_ids` ends the text; then it is not part of it."""
-        complete = self._matcher is None or self._matcher.is_accepting()
-        if token_id in (self._params.stop_token_ids or ()) and complete:
-            self._finish = ("stop", token_id)
-        elif token_id in self._eos_ids and self._matcher is not None:
-            self._finish = ("grammar", token_id)  # the mask allows it only where complete
-        elif token_id in self._eos_ids and not self._params.ignore_eos:
-            self._finish = ("stop", token_id)
-        return self._finish is not None
 
     def _append(self, token_id: int) -> None:
         """One more token of output, already accepted by the matcher."""
@@ -410,33 +409,11 @@ class Generation:
             self._output.close()
         self._report()
         self._scheduler.settle(self._sequence)
-        result = GenResult(self._output.text, tail, self._meta(reason, matched))
+        ids = tuple(self._sequence.tokens[self._start :].tolist())
+        text = self._output.text
+        ending = reason, matched
+        meta = new_meta(self._request, ending, text, self._start, ids, self._counters, self._known)
+        result = GenResult(text, tail, meta)
         if self._overlap and len(self._sequence) == self._prompt_len and self._request.healed:
             self._sequence.append(self._request.healed.ids, is_text=True)
         self._callbacks.on_result(result)
-
-    def _meta(self, reason: str, matched: str | int | None) -> GenMeta:
-        known, start, end = self._known, self._start, len(self._sequence)
-        return GenMeta(
-            finish_reason=reason,
-            text=self._output.text,
-            matched=matched,
-            seed=self._request.seed,
-            prefilled=self._counters.prefilled,
-            cached=self._counters.cached,
-            healed=self._counters.healed,
-            forced=self._counters.forced,
-            sampled=self._counters.sampled,
-            drafted=self._counters.drafted,
-            accepted=self._counters.accepted,
-            ids=tuple(self._sequence.tokens[start:end].tolist()),
-            logprobs=None if known is None else known.between(start, end),
-            prompt_logprobs=(
-                None if known is None or known.first >= start else known.between(known.first, start)
-            ),
-        )
-
-
-def _is_complete(grammar: CompiledGrammar, text: str) -> bool:
-    automaton = grammar.automaton
-    return automaton.is_accepting(automaton.advance(automaton.start, text.encode()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sestina.backend.scheduler.sequence import Sequence
+from sestina.backend.scheduler.sequence import Scores, Sequence
 from sestina.backend.tokenizer.base import Tokenizer
 from sestina.lang.params import SamplingParams
 from sestina.lang.session import TokenLogprob
@@ -39,6 +39,12 @@ class KnownTokens:
             tuple((i, p, self._text_of(i)) for i, p in top),
         )
         self.until = max(self.until, index + 1)
+
+    def note_all(self, scores: Scores) -> None:
+        """What a pass tells of several tokens of the sequence."""
+        for i, (logprob, top) in enumerate(zip(scores.logprobs, scores.top, strict=True)):
+            index = scores.first + i
+            self.note(index, int(self._sequence.tokens[index]), logprob, top)
 
     def _text_of(self, token_id: int) -> str | None:
         return self._tokenizer.decode((token_id,)) if self._with_text else None
