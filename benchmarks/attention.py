@@ -22,6 +22,7 @@ from torch import Tensor
 
 from sestina.kernels import aligned
 from sestina.kernels.paged_attention.lanes import attend
+from sestina.kernels.paged_attention.pages import PageArrays
 from sestina.kernels.paged_attention.plan import plan
 from sestina.kernels.paged_attention.scratch import prepare, scratch_len
 
@@ -39,15 +40,13 @@ def ours(q: Tensor, pools: Tensor, seq_len: int, heads: Heads) -> Callable[[int]
     """A call of `attend` on one layer; q [T, H * D], pools [L, 2, P, G * D]."""
     num_new = q.shape[0]
     table = np.arange(seq_len, dtype=np.int32)[None]
-    runs, items = plan(
-        np.array([0, num_new], np.int32),
-        np.array([seq_len], np.int32),
-        np.zeros(1, np.int32),
-        table,
-        heads.group,
-        NUM_KV_HEADS,
-        num_threads=1,
+    pages = PageArrays(
+        page_table=table,
+        table_rows=np.zeros(1, np.int32),
+        seq_lens=np.array([seq_len], np.int32),
+        query_start=np.array([0, num_new], np.int32),
     )
+    runs, items = plan(pages, heads.group, NUM_KV_HEADS, num_threads=1)
     out = np.empty(q.shape, np.float32)
     scratch = aligned.zeros(scratch_len(heads.group, NUM_KV_HEADS, heads.head_dim), np.float32)
     prepare(scratch)

@@ -21,9 +21,7 @@ def zeros(shape: int | Sequence[int], dtype: DTypeLike) -> NDArray[Any]:
     """`numpy.zeros`, aligned; memory is taken when it is first written."""
     sizes = (shape,) if isinstance(shape, int) else tuple(shape)
     num_bytes = math.prod(sizes) * np.dtype(dtype).itemsize
-    room = np.zeros(num_bytes + LINE, np.uint8)
-    start = -room.ctypes.data % LINE
-    return room[start : start + num_bytes].view(dtype).reshape(sizes)
+    return _from_line(np.zeros(num_bytes + LINE, np.uint8), num_bytes).view(dtype).reshape(sizes)
 
 
 def stack(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
@@ -47,5 +45,10 @@ class Spare:
         nobody_else = 2  # this object, and the call that counts
         if len(self._room) < num_bytes + LINE or sys.getrefcount(self._room) > nobody_else:
             self._room = np.empty(num_bytes + LINE, np.uint8)
-        start = -self._room.ctypes.data % LINE
-        return self._room[start : start + num_bytes].view(np.float32).reshape(num_rows, width)
+        return _from_line(self._room, num_bytes).view(np.float32).reshape(num_rows, width)
+
+
+def _from_line(room: NDArray[np.uint8], num_bytes: int) -> NDArray[np.uint8]:
+    """So many bytes from the first whole line on; room has LINE bytes more."""
+    start = -room.ctypes.data % LINE
+    return room[start : start + num_bytes]

@@ -32,7 +32,6 @@ from sestina.kernels.simd import (
     call,
     element_address,
     has_feature,
-    prefetch_line,
     room,
 )
 
@@ -126,19 +125,6 @@ def _move(name: str) -> Any:
 
 load, store = _move("tileloadd64"), _move("tilestored64")
 """(tile, array, index of the first element, stride)"""
-
-
-@_builds
-def prefetch(typing: Any, array: Any, index: Any) -> Any:
-    """Fetch a right tile that starts at an element of an array, for a later `load`."""
-
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = element_address(context, builder, signature, args)
-        for row in range(ROWS):
-            prefetch_line(builder, pointer, BYTES * row)
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp), build
 
 
 def _dot(name: str) -> Any:

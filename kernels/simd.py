@@ -22,6 +22,7 @@ from collections.abc import Callable
 from typing import Any
 
 import llvmlite.binding as llvm
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils, config
@@ -113,26 +114,35 @@ def prefetch(typing: Any, array: Any, index: Any) -> Any:
     return types.void(array, types.intp), build
 
 
-@builds
-def f32_load(typing: Any, array: Any, index: Any) -> Any:
-    """16 lanes of a float32 array."""
+def loader(vector: Vector) -> Any:
+    """A call of compiled code, (array, index): a vector of the array's elements from there on."""
 
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return load(builder, element_address(context, builder, signature, args), f32x16.llvm)
+    @builds
+    def loaded(typing: Any, array: Any, index: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return load(builder, element_address(context, builder, signature, args), vector.llvm)
 
-    return f32x16(array, types.intp), build
+        return vector(array, types.intp), build
+
+    return loaded
 
 
-@builds
-def f32_store(typing: Any, value: Any, array: Any, index: Any) -> Any:
-    """Write 16 lanes into a float32 array."""
+def storer(vector: Vector) -> Any:
+    """A call of compiled code, (value, array, index): write a vector into the array."""
 
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return store(
-            context, builder, args[0], element_address(context, builder, signature, args, 1)
-        )
+    @builds
+    def stored(typing: Any, value: Any, array: Any, index: Any) -> Any:
+        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            pointer = element_address(context, builder, signature, args, 1)
+            return store(context, builder, args[0], pointer)
 
-    return types.void(f32x16, array, types.intp), build
+        return types.void(vector, array, types.intp), build
+
+    return stored
+
+
+f32_load, f32_store = loader(f32x16), storer(f32x16)
+"""16 lanes of a float32 array."""
 
 
 @builds
@@ -270,6 +280,9 @@ f32_exp2 = _exp2(
     )
 )  # fmt: skip
 """2**x for x <= 126 to 1e-7 (Cephes exp2f); below -126 it is 2**-126."""
+
+LOG2_E = np.float32(1.4426950408889634)
+"""e**x is 2**(LOG2_E * x)."""
 
 f32_exp2_rough = _exp2((5.500893148e-02, 2.422109662e-01, 6.932829278e-01, 1.0))
 """`f32_exp2` to 1.0e-04: for a result that goes on in bfloat16; 2**n is exact."""

@@ -27,9 +27,10 @@ from sestina.kernels.simd import (
     has_feature,
     i32x16,
     lane_by_lane,
-    load,
+    loader,
     splat_of,
     store,
+    storer,
 )
 
 i16x32 = Vector("i16x32", I16, 32)
@@ -39,26 +40,10 @@ bf16x32 = Vector("bf16x32", I16, 32)  # as bits
 # ---- memory -----------------------------------------------------------------------------------
 
 
-@builds
-def i32_load(typing: Any, array: Any, index: Any) -> Any:
-    """16 lanes of an int32 array."""
-
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return load(builder, element_address(context, builder, signature, args), i32x16.llvm)
-
-    return i32x16(array, types.intp), build
-
-
-@builds
-def bf16_store(typing: Any, value: Any, array: Any, index: Any) -> Any:
-    """Write 32 lanes into an array of bfloat16 bits (uint16)."""
-
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return store(
-            context, builder, args[0], element_address(context, builder, signature, args, 1)
-        )
-
-    return types.void(bf16x32, array, types.intp), build
+i32_load = loader(i32x16)
+"""16 lanes of an int32 array."""
+bf16_store = storer(bf16x32)
+"""Write 32 lanes into an array of bfloat16 bits (uint16)."""
 
 
 @builds

@@ -6,7 +6,7 @@ text, the last of the text's tokens are taken back, and what is drawn first has 
 bytes: the tokens taken back, or longer ones that reach past the end of the text.
 
 What is drawn wholly within these bytes is prompt, in other tokens perhaps: it is counted as
-sampled, and nowhere else. The token that reaches past them is the first of the output, with its own
+healed, and nowhere else. The token that reaches past them is the first of the output, with its own
 log-probability; its text is what comes after them. It neither ends the text (`stop_token_ids`) nor
 is it held back by `min_tokens`. If the text's own tokens are drawn again, all goes on as it would
 have without, sampling too: the draws in between have a seed of their own.

@@ -64,25 +64,19 @@ class Decoder:
         """
         num_tokens, num_logits = token_ids.shape[0], logit_rows.shape[0]
         shape, weights, num_threads = self._shape, self._weights, self._team.num_threads
-        ids, page_table = token_ids.numpy(), pages.page_table.numpy()
+        ids = token_ids.numpy()
         if stages.has_outside(ids, shape.vocab):
             raise IndexError(f"token ids must lie in [0, {shape.vocab})")
-        runs, attention = plan(
-            pages.query_start.numpy(),
-            pages.seq_lens.numpy(),
-            pages.table_rows.numpy(),
-            page_table,
-            shape.num_heads // shape.num_kv_heads,
-            shape.num_kv_heads,
-            num_threads,
-        )
+        arrays = pages.arrays()
+        group = shape.num_heads // shape.num_kv_heads
+        runs, attention = plan(arrays, group, shape.num_kv_heads, num_threads)
         inputs = Inputs(
             ids,
             positions.numpy(),
             slots.numpy(),
             runs,
             attention,
-            page_table,
+            arrays.page_table,
             logit_rows.numpy(),
         )
         items = Items.of(weights, num_tokens, len(attention), num_logits, num_threads)

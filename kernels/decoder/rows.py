@@ -16,8 +16,6 @@ from sestina.kernels.linear.tiles import prepare
 from sestina.kernels.numba_jit import jit_exact
 from sestina.kernels.numba_jit import jit_team as jit
 
-LOG2_E = 1.4426950408889634
-
 
 def embed(token_id: Any, embedding: Any, out: Any) -> None:
     """out [C] float32 = row `token_id` of the packed embedding."""
@@ -60,7 +58,7 @@ def _store(values: Any, out: Any) -> Any:
 def silu_mul(both: Any, at: int) -> Any:
     """Sixteen of silu(gate) * up, from 16 gates at both[at] and their ups behind them."""
     gate, up = simd.f32_load(both, at), simd.f32_load(both, at + 16)
-    power = simd.f32_mul(gate, simd.f32_splat(np.float32(-LOG2_E)))
+    power = simd.f32_mul(gate, simd.f32_splat(-simd.LOG2_E))
     power = simd.f32_min(simd.f32_splat(np.float32(126.0)), power)
     below = simd.f32_add(simd.f32_splat(np.float32(1.0)), simd.f32_exp2(power))
     return simd.f32_div(simd.f32_mul(gate, up), below)

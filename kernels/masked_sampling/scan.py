@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sestina.kernels.numba_jit import exp_f32, jit_exact
 from sestina.kernels.simd import (
+    LOG2_E,
     builds,
     f32_add,
     f32_exp2,
@@ -26,7 +27,6 @@ from sestina.kernels.simd import (
     f32x16,
 )
 
-LOG2_E = np.float32(1.4426950408889634)
 MINUS_INF = np.float32(-np.inf)
 
 LOWEST = np.finfo(np.float32).min

@@ -39,22 +39,14 @@ def paged_attention(
     k, v = (
         pool.view(BITS[pool.dtype]).view(pool.shape[0], -1).numpy() for pool in (k_pool, v_pool)
     )
-    page_table = pages.page_table.numpy()
-    runs, items = plan(
-        pages.query_start.numpy(),
-        pages.seq_lens.numpy(),
-        pages.table_rows.numpy(),
-        page_table,
-        num_heads // num_kv_heads,
-        num_kv_heads,
-        num_threads=1,
-    )
+    arrays = pages.arrays()
+    runs, items = plan(arrays, num_heads // num_kv_heads, num_kv_heads, num_threads=1)
     for item in items:
         attend(
             q.view(num_tokens, -1).numpy(),
             k,
             v,
-            page_table,
+            arrays.page_table,
             runs,
             item,
             num_heads,

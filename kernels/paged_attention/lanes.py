@@ -48,6 +48,7 @@ from sestina.kernels.paged_attention.scratch import (
     widths,
 )
 from sestina.kernels.simd import (
+    LOG2_E,
     f32_add,
     f32_exp2,
     f32_exp2_rough,
@@ -63,7 +64,6 @@ from sestina.kernels.simd import (
 from sestina.kernels.simd_matrix import holds_bf16, rows_top, tiles_begin, tiles_end, words_to_line
 from sestina.kernels.simd_narrow import bf16_of_f32, bf16_store
 
-LOG2_E = np.float32(1.4426950408889634)
 LOWEST = np.float32(-3.0e38)
 
 

@@ -9,9 +9,9 @@ common keys and values are then read and laid out once for all of them (Juravsky
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sestina.kernels.numba_jit import jit
+from sestina.kernels.paged_attention.pages import Ints, PageArrays
 
 BLOCK = 64
 """Keys that are laid out at a time; common prefixes count in these."""
@@ -30,55 +30,36 @@ FIRST, LAST, SHARED, HEAD, NUM_HEADS = range(5)
 """Of an item: first run, end, keys that all its tokens see in the same slots (a multiple of BLOCK),
 first KV head, number of KV heads."""
 
-Ints = NDArray[np.int32]
 
-
-def plan(
-    query_start: Ints,
-    seq_lens: Ints,
-    table_rows: Ints,
-    page_table: Ints,
-    group: int,
-    num_kv_heads: int,
-    num_threads: int,
-) -> tuple[Ints, Ints]:
-    """Runs int32 [A, 4] and items int32 [I, 5] of the rows of a `Pages`.
+def plan(pages: PageArrays, group: int, num_kv_heads: int, num_threads: int) -> tuple[Ints, Ints]:
+    """Runs int32 [A, 4] and items int32 [I, 5] of the rows of a batch.
 
     What is computed does not depend on it: see `lanes.attend`. Reads the common prefixes once.
     """
-    counts = -(-np.diff(query_start) // RUN_LEN)
+    counts = -(-np.diff(pages.query_start) // RUN_LEN)
     runs = np.empty((int(counts.sum()), 4), np.int32)
     items = np.empty((len(runs) * num_kv_heads, 5), np.int32)
-    num_items = _plan(
-        query_start, seq_lens, table_rows, page_table, group, num_kv_heads, num_threads, runs, items
-    )
+    num_items = _plan(pages, group, num_kv_heads, num_threads, runs, items)
     return runs, items[:num_items]
 
 
 @jit
 def _plan(
-    query_start: Ints,
-    seq_lens: Ints,
-    table_rows: Ints,
-    page_table: Ints,
-    group: int,
-    num_kv_heads: int,
-    num_threads: int,
-    runs: Ints,
-    items: Ints,
+    pages: PageArrays, group: int, num_kv_heads: int, num_threads: int, runs: Ints, items: Ints
 ) -> int:
     """Fill `runs`, and as many of `items` as it returns; long runs first, as they take longest."""
+    page_table, query_start = pages.page_table, pages.query_start
     num_runs = 0
-    for b in range(seq_lens.shape[0]):
+    for b in range(pages.seq_lens.shape[0]):
         if (query_start[b + 1] - query_start[b]) * group > SHORT:
-            num_runs = _cut(query_start, seq_lens, table_rows, b, runs, num_runs)
+            num_runs = _cut(pages, b, runs, num_runs)
     num_items = 0
     for run in range(num_runs):
         num_items = _add_item(items, num_items, run, run + 1, 0, num_kv_heads, False)
     num_long = num_runs
-    for b in range(seq_lens.shape[0]):
+    for b in range(pages.seq_lens.shape[0]):
         if (query_start[b + 1] - query_start[b]) * group <= SHORT:
-            num_runs = _cut(query_start, seq_lens, table_rows, b, runs, num_runs)
+            num_runs = _cut(pages, b, runs, num_runs)
             _sink(page_table, runs, num_long, num_runs - 1)
     firsts = np.empty(num_runs - num_long + 1, np.int32)  # of each group of short runs
     shared = np.empty(num_runs - num_long + 1, np.int32)
@@ -93,15 +74,13 @@ def _plan(
 
 
 @jit
-def _cut(
-    query_start: Ints, seq_lens: Ints, table_rows: Ints, b: int, runs: Ints, num_runs: int
-) -> int:
+def _cut(pages: PageArrays, b: int, runs: Ints, num_runs: int) -> int:
     """Add the runs of row b."""
-    first, end = query_start[b], query_start[b + 1]
+    first, end = pages.query_start[b], pages.query_start[b + 1]
     for begin in range(first, end, RUN_LEN):
         run = runs[num_runs]
-        run[ROW], run[BEGIN], run[END] = table_rows[b], begin, min(begin + RUN_LEN, end)
-        run[SEEN] = seq_lens[b] - (end - begin) + 1
+        run[ROW], run[BEGIN], run[END] = pages.table_rows[b], begin, min(begin + RUN_LEN, end)
+        run[SEEN] = pages.seq_lens[b] - (end - begin) + 1
         num_runs += 1
     return num_runs
 

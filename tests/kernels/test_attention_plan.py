@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from sestina.kernels.paged_attention import plan as planning
+from sestina.kernels.paged_attention.pages import PageArrays
 from sestina.kernels.paged_attention.plan import (
     BEGIN,
     BLOCK,
@@ -24,8 +24,6 @@ from sestina.kernels.paged_attention.plan import (
     SHORT,
 )
 
-Ints = NDArray[np.int32]
-
 ROWS = st.lists(
     st.tuples(
         st.one_of(st.just(1), st.integers(1, 6), st.integers(1, 300)),  # new tokens
@@ -38,8 +36,8 @@ ROWS = st.lists(
 )
 
 
-def pages(rows: list[tuple[int, int, int, int]]) -> tuple[Ints, Ints, Ints, Ints]:
-    """query_start, seq_lens, table_rows and page_table; prefixes in slots of their own."""
+def pages(rows: list[tuple[int, int, int, int]]) -> PageArrays:
+    """Prefixes lie in slots of their own."""
     longest = max(new + prefix + own for new, _, prefix, own in rows)
     table = np.zeros((len(rows) + 1, longest), np.int32)
     fresh = 10_000
@@ -50,7 +48,12 @@ def pages(rows: list[tuple[int, int, int, int]]) -> tuple[Ints, Ints, Ints, Ints
     starts = np.cumsum([0, *(new for new, *_ in rows)])
     lens = [new + prefix + own for new, _, prefix, own in rows]
     numbers = np.arange(1, len(rows) + 1)
-    return starts.astype(np.int32), np.array(lens, np.int32), numbers.astype(np.int32), table
+    return PageArrays(
+        page_table=table,
+        table_rows=numbers.astype(np.int32),
+        seq_lens=np.array(lens, np.int32),
+        query_start=starts.astype(np.int32),
+    )
 
 
 @given(
@@ -59,8 +62,9 @@ def pages(rows: list[tuple[int, int, int, int]]) -> tuple[Ints, Ints, Ints, Ints
 def test_every_token_and_head_once_and_shared_keys_are_everybodys(
     rows: list[tuple[int, int, int, int]], group: int, num_kv_heads: int, threads: int
 ) -> None:
-    starts, lens, numbers, table = pages(rows)
-    runs, items = planning.plan(starts, lens, numbers, table, group, num_kv_heads, threads)
+    batch = pages(rows)
+    table, starts, lens = batch.page_table, batch.query_start, batch.seq_lens
+    runs, items = planning.plan(batch, group, num_kv_heads, threads)
     seen = np.zeros((starts[-1], num_kv_heads), np.int64)
     for item in items:
         members = runs[item[FIRST] : item[LAST]]
@@ -85,14 +89,14 @@ def test_every_token_and_head_once_and_shared_keys_are_everybodys(
 
 def test_a_batch_that_shares_a_prefix_reads_it_once_for_many() -> None:
     rows = [(1, 0, 3 * BLOCK + 5, own) for own in range(16)]
-    runs, items = planning.plan(*pages(rows), 3, 2, 2)
+    runs, items = planning.plan(pages(rows), 3, 2, 2)
     assert [list(item) for item in items] == [[0, 16, 3 * BLOCK, 0, 1], [0, 16, 3 * BLOCK, 1, 1]]
     assert sorted(runs[:, ROW]) == list(range(1, 17))
 
 
 def test_interleaved_families_stand_together() -> None:
     rows = [(1, i % 2, 2 * BLOCK, 3) for i in range(10)]
-    runs, items = planning.plan(*pages(rows), 1, 1, 1)
+    runs, items = planning.plan(pages(rows), 1, 1, 1)
     assert [(item[LAST] - item[FIRST], item[SHARED]) for item in items] == 2 * [(5, 2 * BLOCK)]
     families = [{(row - 1) % 2 for row in runs[i[FIRST] : i[LAST], ROW]} for i in items]
     assert sorted(map(sorted, families)) == [[0], [1]]
